@@ -1,0 +1,1 @@
+"""The search: variation operators, lineage, commit gate, supervisor."""

@@ -1,0 +1,1 @@
+"""Stage two: load, handle, apply, commit."""

@@ -1,0 +1,1 @@
+"""The task graph as frozen values and pure functions."""

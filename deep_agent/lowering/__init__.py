@@ -1,0 +1,1 @@
+"""Operation graph and schedule to source: the seeds, and the space the schedule operator searches."""

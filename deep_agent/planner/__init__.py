@@ -1,0 +1,1 @@
+"""Stage one: a composite node to a checked patch."""

@@ -1,0 +1,133 @@
+"""Owns what the judge is asked and what it finds; does not judge.
+
+All ratios are time of the reference arm over time of the candidate: above 1 is faster.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deep_agent.problem.bound import SolScore
+from deep_agent.problem.solution import Solution
+from deep_agent.problem.trace import Correctness, EvaluationStatus
+from deep_agent.problem.value import FrozenValue
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Ratio(FrozenValue):
+    """A paired ratio of times with its 95 % bootstrap interval."""
+
+    value: Positive
+    low: Positive
+    high: Positive
+    n_rounds: Annotated[int, Field(ge=1)]
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether the whole interval lies above 1."""
+        return self.low > 1.0
+
+
+class ArmTiming(FrozenValue):
+    """One arm's times in one workload."""
+
+    time_us: Positive
+    """Median wall time of a call, on the judge's clock."""
+    cpu_us: Annotated[float, Field(ge=0)]
+    """Median processor time of a call, summed over the arm's threads."""
+
+
+class WorkloadEvaluation(FrozenValue):
+    """The judge's finding for one solution and one workload."""
+
+    uuid: str
+    status: EvaluationStatus
+    message: str = ""
+    correctness: Correctness | None = None
+    candidate: ArmTiming | None = None
+    """This and the following exist only when the workload passed and was timed."""
+    baseline: ArmTiming | None = None
+    baseline_name: str | None = None
+    speedup: Ratio | None = None
+    """Baseline over candidate."""
+    gain: Ratio | None = None
+    """Incumbent over candidate, when an incumbent was given."""
+    noise: Ratio | None = None
+    """Baseline over its twin: what this machine calls a difference when there is none."""
+    score: SolScore | None = None
+
+
+class Evaluation(FrozenValue):
+    """The judge's finding for one solution over a problem's workloads."""
+
+    problem: str
+    solution_hash: str
+    status: EvaluationStatus
+    """PASSED only when every workload passed; else the first that failed."""
+    message: str = ""
+    profile: Literal["screen", "gate", "verify"]
+    workloads: tuple[WorkloadEvaluation, ...]
+    speedup: Ratio | None = None
+    """Geometric mean over workloads of baseline over candidate."""
+    gain: Ratio | None = None
+    """Geometric mean over workloads of incumbent over candidate."""
+    noise: Ratio | None = None
+    """Geometric mean over workloads of baseline over its twin."""
+    device: str
+    device_fingerprint: str
+    device_s: Annotated[float, Field(ge=0)]
+    """Seconds the device was held."""
+    build_s: Annotated[float, Field(ge=0)]
+    confinement: tuple[str, ...]
+    """What confined the candidate, and what was missing on this machine, in words."""
+    seed: str
+    """The secret seed, published once the verdict stands."""
+    load_average: float | None = None
+    log: str = ""
+    """Compiler diagnostics or the candidate's last words; data, never evidence."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the solution is correct on every workload."""
+        return self.status is EvaluationStatus.PASSED
+
+
+class EvaluationRequest(FrozenValue):
+    """What to judge, and how thoroughly."""
+
+    problem_dir: str
+    solution: Solution
+    device: str
+    profile: Literal["screen", "gate", "verify"] = "gate"
+    """screen: correctness and few rounds, stops early when clearly slower. gate: the full protocol.
+    verify: a fresh judge process, unseen seeds and shapes, the full number of rounds."""
+    incumbent: Solution | None = None
+    """The champion to compare with in the same rounds."""
+    deadline_s: float | None = None
+    """Wall seconds after which timing stops with what it has; None for no limit."""
+
+
+class Baseline(FrozenValue):
+    """One way the library offers to do the operation."""
+
+    name: Literal["eager", "eager_out", "torch_compile"]
+    solution: Solution | None = None
+    """The library call as a solution that can be packaged; None where it cannot be written as one."""
+    time_us: dict[str, Positive]
+    """Workload uuid -> median wall time."""
+    failure: str = ""
+    """Why it could not run, when `time_us` is empty."""
+
+
+class Characterization(FrozenValue):
+    """What is known of a problem on a device before the search starts."""
+
+    problem: str
+    device: str
+    baselines: tuple[Baseline, ...]
+    best: dict[str, str]
+    """Workload uuid -> name of its fastest baseline."""
+    noise: Ratio
+    """A/A: the best baseline against its twin, geometric mean over workloads."""
+    device_s: float

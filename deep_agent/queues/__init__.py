@@ -1,0 +1,1 @@
+"""Lanes that carry hints: in-process here."""

@@ -1,0 +1,1 @@
+"""Rows, the unit of work and migrations; translates, never decides."""

@@ -1,0 +1,1 @@
+"""Doors, thin: each turns a request into one call of the application."""

@@ -1,0 +1,1 @@
+"""The REST door: /v1, server-sent events, OpenAPI."""

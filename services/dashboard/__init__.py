@@ -1,0 +1,1 @@
+"""The web pages: templates, styles and scripts; layout is computed in Python."""
