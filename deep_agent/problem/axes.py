@@ -81,7 +81,7 @@ def evaluate_expression(expression: str, sizes: Mapping[str, int]) -> int:
     try:
         tree = ast.parse(expression, mode="eval")
         exact = _evaluate(tree.body, sizes)
-    except (SyntaxError, ZeroDivisionError, RecursionError, ValueError) as error:
+    except (SyntaxError, ArithmeticError, RecursionError, ValueError) as error:
         raise InvalidInput(f"axis expression {expression!r} cannot be computed: {error}.") from error
     if exact.denominator != 1:
         raise InvalidInput(f"axis expression {expression!r} gives {exact}, which is not a whole number.")
@@ -92,24 +92,31 @@ def evaluate_expression(expression: str, sizes: Mapping[str, int]) -> int:
 
 def _evaluate(node: ast.expr, sizes: Mapping[str, int]) -> Fraction:
     match node:
-        case ast.Constant(value=bool()):
-            raise InvalidInput("an axis expression holds a truth value; write a number.")
-        case ast.Constant(value=int() | float() as number):
-            return _capped(Fraction(number))
-        case ast.Name(id=name) if name in sizes:
-            return Fraction(sizes[name])
+        case ast.Constant(value=number):
+            return _number(number)
         case ast.Name(id=name):
-            raise InvalidInput(f"axis expression names {name!r}, which is not declared before it.")
-        case ast.UnaryOp(op=ast.USub(), operand=inner):
-            return -_evaluate(inner, sizes)
-        case ast.UnaryOp(op=ast.UAdd(), operand=inner):
-            return _evaluate(inner, sizes)
+            return _size(name, sizes)
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
+            magnitude = _evaluate(inner, sizes)
+            return -magnitude if isinstance(sign, ast.USub) else magnitude
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             return _power(_evaluate(left, sizes), _evaluate(right, sizes))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
             return _capped(_BINARY[type(op)](_evaluate(left, sizes), _evaluate(right, sizes)))
         case _:
             raise InvalidInput(f"axis expression holds {ast.unparse(node)!r}, which is not arithmetic on axes.")
+
+
+def _number(constant: object) -> Fraction:
+    if isinstance(constant, bool) or not isinstance(constant, int | float):
+        raise InvalidInput(f"axis expression holds {constant!r}, which is no number.")
+    return _capped(Fraction(constant))
+
+
+def _size(name: str, sizes: Mapping[str, int]) -> Fraction:
+    if name not in sizes:
+        raise InvalidInput(f"axis expression names {name!r}, which is not declared before it.")
+    return Fraction(sizes[name])
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
@@ -119,6 +126,7 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
 
 
 def _capped(number: Fraction) -> Fraction:
-    if abs(number) > MAX_AXIS:
-        raise InvalidInput(f"axis expression passes through {float(number):.3g}, above {MAX_AXIS}.")
+    # The denominator is capped too: nested powers of a fraction grow without ever growing large.
+    if abs(number) > MAX_AXIS or number.denominator > MAX_AXIS:
+        raise InvalidInput(f"axis expression passes through a number outside 1/{MAX_AXIS} to {MAX_AXIS}.")
     return number
