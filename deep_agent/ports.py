@@ -3,8 +3,33 @@
 Every method is synchronous and may be called from several threads unless its docstring says otherwise.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
+from deep_agent.htdag.hop import (
+    Accepted,
+    Claimed,
+    Commit,
+    EventDraft,
+    Hint,
+    Lease,
+    NewJob,
+    Planning,
+    Verdict,
+)
+from deep_agent.htdag.job import (
+    Delivery,
+    DeliveryAttempt,
+    Endpoint,
+    Event,
+    GraphView,
+    Job,
+    JobPage,
+    JobStatus,
+    VersionView,
+)
+from deep_agent.htdag.level import Level
+from deep_agent.htdag.node import JobId, JsonObject, Node, NodeId
 from deep_agent.htdag.search import SearchDecision, SearchHistory
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
@@ -97,4 +122,183 @@ class Blobs(Protocol):
 
     def get(self, digest: str) -> bytes:
         """Read back; raises NotFound."""
+        ...
+
+
+class Store(Protocol):
+    """The durable truth of jobs, as the executor writes it; every method is one transaction.
+
+    Transitions are conditional writes: a lost race is an answer, never an exception.
+    Any method raises ResourceExhausted when the disk is full or the database stays locked.
+    """
+
+    def accept(self, new: NewJob) -> Accepted:
+        """Store job, root node, first hint and idempotency key together.
+
+        Raises:
+            InvalidInput: the key is known with another request.
+        """
+        ...
+
+    def claim(self, hint: Hint, *, owner: str, now_s: float, lease_s: float) -> Claimed | None:
+        """Take a DISPATCHED node on the hint's attempt; None when it is not there to take (duplicate, stale, paused)."""
+        ...
+
+    def planning(self, node_id: NodeId, *, known: Level | None = None) -> Planning | None:
+        """Load what a planning hop needs; None when the job is paused or the node has ended.
+
+        Args:
+            node_id: a COMPOSITE node.
+            known: the level at an earlier revision; only what changed since is read.
+        """
+        ...
+
+    def commit(self, commit: Commit) -> Verdict:
+        """Make all of it true, or nothing."""
+        ...
+
+    def note(self, draft: EventDraft, *, job_id: JobId, now_s: float) -> bool:
+        """Append an event of a running attempt; False when the attempt is no longer current."""
+        ...
+
+    def leases(self, *, owner: str | None = None, expired_at_s: float | None = None) -> tuple[Lease, ...]:
+        """List leases, of one owner or all; only those that ended before a moment, when one is given."""
+        ...
+
+    def renew(self, *, owner: str, now_s: float, lease_s: float) -> None:
+        """Extend every lease of the owner."""
+        ...
+
+    def unwanted(self, *, owner: str) -> frozenset[NodeId]:
+        """Give the owner's running nodes whose job is being cancelled."""
+        ...
+
+    def ended_siblings(self, level_id: NodeId) -> tuple[Node, ...]:
+        """Give a level's terminal nodes, in the order in which they ended."""
+        ...
+
+    def inputs_of(self, node_id: NodeId) -> dict[str, JsonObject]:
+        """Give the outputs of a node's data predecessors, by name."""
+        ...
+
+    def open_levels(self, job_id: JobId) -> tuple[NodeId, ...]:
+        """Give the COMPOSITE nodes whose level is open."""
+        ...
+
+    def due_hints(self, *, now_s: float, limit: int) -> tuple[Hint, ...]:
+        """Read unsent hints whose time has come, oldest first."""
+        ...
+
+    def mark_sent(self, keys: tuple[str, ...], *, now_s: float) -> None:
+        """Note that hints were published."""
+        ...
+
+    def resend(self, *, sent_before_s: float) -> int:
+        """Make hints that were sent before a moment, and had no effect since, due again; give their number."""
+        ...
+
+    def beat(self, *, owner: str, now_s: float) -> float | None:
+        """Note that a dispatcher lives; give the last moment any other one was seen."""
+        ...
+
+    def running_jobs(self) -> tuple[JobId, ...]:
+        """Give the jobs that are worked on: neither paused nor ended."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database; idempotent."""
+        ...
+
+
+class JobReads(Protocol):
+    """What doors read; none of it changes anything."""
+
+    def job(self, job_id: str) -> Job:
+        """Raises NotFound."""
+        ...
+
+    def jobs(self, *, limit: int = 50, cursor: str | None = None, status: JobStatus | None = None) -> JobPage:
+        """List jobs, newest first; raises InvalidInput on a cursor that is not ours."""
+        ...
+
+    def graph(self, job_id: str) -> GraphView:
+        """Give all nodes and edges of a job at one moment; raises NotFound."""
+        ...
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
+        """Give the events numbered above `after`, in order; raises NotFound."""
+        ...
+
+    def versions(self, job_id: str) -> tuple[VersionView, ...]:
+        """Give the lineage rows of a job by (search, seq); raises NotFound."""
+        ...
+
+
+class Deliveries(Protocol):
+    """Webhooks to send, and what became of them."""
+
+    def due_deliveries(self, *, now_s: float, limit: int) -> tuple[Delivery, ...]:
+        """Give pending deliveries whose time has come, oldest first."""
+        ...
+
+    def record_attempt(
+        self,
+        delivery_id: str,
+        attempt: DeliveryAttempt,
+        *,
+        retry_at_s: float | None = None,
+    ) -> None:
+        """Store an attempt: delivered on a 2xx; else pending until `retry_at_s`, or failed when that is None."""
+        ...
+
+    def deliveries(self, job_id: str) -> tuple[tuple[Delivery, tuple[DeliveryAttempt, ...]], ...]:
+        """Give a job's deliveries with their attempts, in order of their events."""
+        ...
+
+    def endpoint(self, url: str) -> Endpoint | None:
+        """Look up a receiver."""
+        ...
+
+    def put_endpoint(self, endpoint: Endpoint) -> Endpoint:
+        """Store a receiver if its URL is new; give the one that is stored."""
+        ...
+
+    def disable_endpoint(self, url: str, *, now_s: float) -> None:
+        """Send nothing there from now on."""
+        ...
+
+
+class Notifier(Protocol):
+    """Sends one webhook; wired into the `notify` lane."""
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Make one attempt and record it; whatever happens is recorded, nothing is raised for a bad receiver."""
+        ...
+
+
+class Transport(Protocol):
+    """Carries hints to lanes; may lose, double, delay and reorder them."""
+
+    def publish(self, hints: tuple[Hint, ...]) -> None:
+        """Hand hints to their lanes; returns at once."""
+        ...
+
+    def start(self, handle: Callable[[Hint], None]) -> None:
+        """Begin to call `handle`, from the lanes' own threads; it never raises."""
+        ...
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """Take no further hint, wait for running ones; True when all ended in time."""
+        ...
+
+
+class HomeLock(Protocol):
+    """At most one dispatcher a home folder, for as long as its process lives."""
+
+    def acquire(self) -> bool:
+        """Take the lock, or say at once that another process has it."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; idempotent."""
         ...
