@@ -4,14 +4,21 @@ The tracer (`deep_agent.sol`) makes one; counting and lowering read it. Operatio
 overload names; views stay in the graph as operations.
 """
 
+from math import isfinite
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer, field_validator
 
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.value import FrozenValue
 
 ValueId = int
+
+LiteralValue = bool | int | float | str | None
+"""What a constant operand may be."""
+
+_NON_FINITE_PREFIX = "float:"
+"""Marks infinities and NaN in JSON, where a literal's value is otherwise itself."""
 
 
 class TensorValue(FrozenValue):
@@ -36,7 +43,19 @@ class LiteralArg(FrozenValue):
     """An operand that is a constant, equal at every binding; dtypes and memory formats by name."""
 
     kind: Literal["literal"] = "literal"
-    value: bool | int | float | str | None
+    value: LiteralValue
+
+    @field_serializer("value", when_used="json")
+    def _strict_json(self, value: LiteralValue) -> LiteralValue:
+        # Strict JSON has no infinities, and -inf is what masks are made of.
+        return value if not isinstance(value, float) or isfinite(value) else _NON_FINITE_PREFIX + repr(value)
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _from_strict_json(cls, raw: object) -> object:
+        if isinstance(raw, str) and raw.startswith(_NON_FINITE_PREFIX):
+            return float(raw.removeprefix(_NON_FINITE_PREFIX))
+        return raw
 
 
 class SizeArg(FrozenValue):
@@ -88,6 +107,12 @@ class OpGraph(FrozenValue):
     operations: tuple[Operation, ...]
     symbolic: bool
     """Whether `dims` and size operands were confirmed at a second binding; if False they are concrete only."""
+    rows_touched: dict[ValueId, int] = Field(default_factory=dict)
+    """Output of a gather -> distinct rows it reads at this binding; only where real indices were seen."""
+    input_bytes: dict[str, int] = Field(default_factory=dict)
+    """Physical bytes of inputs whose storage is smaller than their shape (expanded); others are dense."""
+    input_aliases: tuple[tuple[str, ...], ...] = ()
+    """Groups of inputs that lie in one storage and therefore count once."""
 
     def value(self, value_id: ValueId) -> TensorValue:
         """Look up a tensor; values are stored at the index of their id."""

@@ -1,0 +1,205 @@
+"""Loads torch. Owns tracing a reference: which inputs, which sizes, which tier; runs the user's reference.
+
+Tier 1 runs on fake tensors and costs milliseconds at any size. Tier 2 runs on real, generated inputs when
+the reference looks at values. Tier 3 knows only what the definition declares, and has no graph.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType, TracebackType
+from typing import Literal, Self
+
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+
+from deep_agent.errors import InvalidInput
+from deep_agent.problem.opgraph import OpGraph
+from deep_agent.problem.problem import Problem
+from deep_agent.problem.workload import Workload
+from deep_agent.sol.bindings import Axes, checked_workloads, further_bindings
+from deep_agent.sol.inputs import Case, describe, load_reference, make_case, make_inputs, shared_storage
+from deep_agent.sol.rawtrace import RawTrace, Scalar
+from deep_agent.sol.recording import Untraceable, record
+from deep_agent.sol.symbols import Binding, ScalarVariant, concrete, same_structure, unify
+
+MAX_REAL_BYTES = 256 * 2**20
+"""Declared bytes up to which a reference is run on real tensors."""
+
+_FAKE_LIMITS = (
+    Untraceable,
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What one workload's run left."""
+
+    case: Case
+    tier: Literal[1, 2, 3]
+    trace: RawTrace | None
+    """None at tier 3."""
+    notes: tuple[str, ...] = ()
+
+
+class ReferenceTracer:
+    """A problem's reference, imported once; use as a context, which owns the file it was imported from."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Keep the problem; the reference is imported when the context opens."""
+        self._problem = problem
+        self._folder = TemporaryDirectory(prefix="deep-agent-reference-")
+        self._module: ModuleType | None = None
+
+    def __enter__(self) -> Self:
+        # Probing sizes makes references raise on purpose; torch would log each one as an error.
+        logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
+        self._module = load_reference(self._problem.definition, Path(self._folder.name))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._folder.cleanup()
+
+    def trace(self, workload: Workload) -> Traced:
+        """Run the reference at a workload, at the lowest tier that works.
+
+        Raises:
+            InvalidInput: the reference raises, or a shape overflows or differs from its declaration.
+        """
+        case = make_case(self._problem.definition, workload)
+        try:
+            traced = Traced(case, 1, self._record(case, fake=True))
+        except Exception as error:  # noqa: BLE001 - the reference may raise anything; a real run says whether it is at fault
+            traced = self._trace_real(case, error)
+        if traced.trace is not None:
+            self._check_outputs(case, traced.trace)
+        return traced
+
+    def _trace_real(self, case: Case, why: Exception) -> Traced:
+        reason = f"fake tensors did not do: {describe(why)}"
+        if case.declared_bytes > MAX_REAL_BYTES:
+            if isinstance(why, _FAKE_LIMITS):
+                return Traced(case, 3, None, (reason, "inputs are too large for a run on real tensors"))
+            raise self._refused(case, why)
+        try:
+            return Traced(case, 2, self._record(case, fake=False), (reason, "traced on real, generated inputs"))
+        except Untraceable as error:
+            return Traced(case, 3, None, (reason, f"a run on real inputs did not do: {error}"))
+        except Exception as error:
+            raise self._refused(case, error) from error
+
+    def _refused(self, case: Case, error: BaseException) -> InvalidInput:
+        return InvalidInput(
+            f"definition {case.definition.name!r}, workload {case.uuid!r}: the reference raised {describe(error)}.",
+            remedy="Correct the reference or the workload.",
+        )
+
+    def _record(self, case: Case, *, fake: bool, seed: int = 0) -> RawTrace:
+        assert self._module is not None
+        mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
+        inputs = make_inputs(case, self._module, mode=mode, seed=seed)
+        trace = record(self._module.run, inputs, tuple(case.definition.outputs), mode)
+        input_bytes, aliases = shared_storage(inputs)
+        return replace(trace, input_bytes=input_bytes, aliases=aliases)
+
+    def _check_outputs(self, case: Case, trace: RawTrace) -> None:
+        for name, value_id in trace.outputs.items():
+            declared = case.definition.shape(name, case.sizes)
+            made = trace.values[value_id].shape
+            if made != declared and case.definition.outputs[name].dtype.bits >= 8:
+                raise InvalidInput(
+                    f"definition {case.definition.name!r}, workload {case.uuid!r}: the reference returns "
+                    f"{name!r} with shape {list(made)}, but {list(declared)} is declared.",
+                    remedy="Make the declared shape and the reference agree.",
+                )
+
+    def graph(self, workload: Workload, traced: Traced | None = None) -> OpGraph | None:
+        """Give the operation graph, symbolic where further bindings confirm it.
+
+        Only tier 1 has one: a run that looked at values has them baked into its literals.
+        """
+        base = traced or self.trace(workload)
+        if base.trace is None or base.tier != 1:
+            return None
+        here = Binding(base.case.sizes, base.trace)
+        return self._symbolic(workload, base, here) or concrete(self._problem.name, here)
+
+    def _symbolic(self, workload: Workload, base: Traced, here: Binding) -> OpGraph | None:
+        elsewhere = self._at([dict(other.axes) for other in checked_workloads(self._problem, workload)], base)
+        if any(not same_structure(here.trace, other.trace) for other in elsewhere):
+            return None
+        variants = self._scalar_variants(base, here)
+        free = tuple(self._problem.definition.axes)
+        groups = list(further_bindings(self._problem, workload))
+        for group in groups or [()]:
+            others = [other for other in self._at(group, base) if same_structure(here.trace, other.trace)]
+            if group and not _all_vary(group[0], [here, *others]):
+                continue
+            found = unify(self._problem.name, here, [*others, *elsewhere], variants, free)
+            if found is not None:
+                return found
+        return None
+
+    def _at(self, axes: Sequence[Axes], base: Traced) -> list[Binding]:
+        """Trace at further sizes with the base's scalars; sizes the reference refuses are left out."""
+        kept = []
+        for sizes in axes:
+            try:
+                bound = self._problem.definition.sizes(sizes)
+                case = replace(base.case, sizes=bound)
+                kept.append(Binding(bound, self._record(case, fake=True)))
+            except Exception:  # noqa: BLE001, S112 - a probe size may be illegal in any way; it only loses the probe
+                continue
+        return kept
+
+    def _scalar_variants(self, base: Traced, here: Binding) -> list[ScalarVariant]:
+        """Run again with each scalar changed; scalars that steer the run keep their value as a constant."""
+        variants = []
+        for name, value in base.case.scalars.items():
+            changed = _other_value(value)
+            case = replace(base.case, scalars={**base.case.scalars, name: changed})
+            try:
+                trace = self._record(case, fake=True)
+            except Exception:  # noqa: BLE001, S112 - a changed scalar may be illegal in any way; then it is no free operand
+                continue
+            if same_structure(here.trace, trace):
+                variants.append(ScalarVariant(name, value, changed, trace))
+        return variants
+
+
+def _other_value(value: Scalar) -> Scalar:
+    if isinstance(value, bool):
+        return not value
+    return value * 2 + 1 if isinstance(value, int) else value * 1.375 + 0.25
+
+
+def _all_vary(axes: Axes, bindings: Sequence[Binding]) -> bool:
+    return len(bindings) > 2 and all(len({binding.sizes[name] for binding in bindings}) > 1 for name in axes)
+
+
+def trace_reference(problem: Problem, workload: Workload) -> OpGraph:
+    """Trace a problem's reference at one workload into a graph, symbolic where it can be confirmed.
+
+    Raises:
+        InvalidInput: the reference raises, a shape overflows, or the run has no graph at all.
+    """
+    with ReferenceTracer(problem) as tracer:
+        traced = tracer.trace(workload)
+        graph = tracer.graph(workload, traced)
+    if graph is None:
+        raise InvalidInput(
+            f"definition {problem.name!r}: its reference cannot be written as a graph: {'; '.join(traced.notes)}.",
+            remedy="Search from the reference as it stands, or rewrite it without looking at values.",
+        )
+    return graph
