@@ -1,44 +1,10 @@
-"""Owns the numbers a report derives and the way it writes numbers; pure."""
+"""Owns the way a report writes numbers; pure."""
 
-from collections.abc import Iterable
-from math import exp, floor, log, log10
+from math import floor, log10
 
-from deep_agent.problem.bound import SolBound
-from deep_agent.problem.evaluation import Characterization, Evaluation, Ratio
+from deep_agent.problem.evaluation import Ratio
 
 _SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def geometric_mean(values: Iterable[float]) -> float | None:
-    """Compute the geometric mean of positive values; None when there are none."""
-    logs = [log(value) for value in values]
-    return exp(sum(logs) / len(logs)) if logs else None
-
-
-def percent_of_sol(evaluation: Evaluation, bounds: Iterable[SolBound]) -> float | None:
-    """Compute 100 x the geometric mean over workloads of bound time over measured time.
-
-    Workloads without a time or without a positive bound are left out; None when none is left.
-    """
-    bound_us = {bound.workload: bound.time_us for bound in bounds if bound.time_us > 0}
-    mean = geometric_mean(
-        bound_us[found.uuid] / found.candidate.time_us
-        for found in evaluation.workloads
-        if found.candidate is not None and found.uuid in bound_us
-    )
-    return None if mean is None else 100 * mean
-
-
-def mean_sol_score(evaluation: Evaluation) -> float | None:
-    """Average the clamped SOL Scores over the workloads that have one; in [0, 1], None when none has."""
-    scores = [found.score.clamped for found in evaluation.workloads if found.score is not None]
-    return sum(scores) / len(scores) if scores else None
-
-
-def best_baseline(characterization: Characterization) -> str:
-    """Name the baseline the problem is measured against: the fastest on most workloads, ties by name."""
-    names = sorted(characterization.best.values())
-    return max(names, key=names.count) if names else "none"
 
 
 def significant(value: float, digits: int = 3) -> str:

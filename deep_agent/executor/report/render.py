@@ -10,6 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from deep_agent.executor.findings import best_baseline, mean_sol_score, percent_of_sol
 from deep_agent.executor.report import figures
 from deep_agent.executor.report.content import ProblemContent, ReportContent
 from deep_agent.executor.report.roofline import roofline, roofline_points
@@ -94,9 +95,9 @@ def _section(content: ProblemContent, device: DeviceModel | None) -> ProblemSect
         content=content,
         rows=_rows(content),
         baseline_names=tuple(baseline.name for baseline in baselines if baseline.time_us),
-        best_baseline=figures.best_baseline(known) if known is not None else "none",
-        sol_score=figures.mean_sol_score(evaluation) if evaluation is not None else None,
-        percent_of_sol=figures.percent_of_sol(evaluation, content.bounds) if evaluation is not None else None,
+        best_baseline=best_baseline(known) if known is not None else "none",
+        sol_score=mean_sol_score(evaluation) if evaluation is not None else None,
+        percent_of_sol=percent_of_sol(evaluation, content.bounds) if evaluation is not None else None,
         trajectory=trajectory(content.steps),
         roofline=_roofline(content, device),
         answer_lines=listing(content.answer) if content.answer is not None else (),

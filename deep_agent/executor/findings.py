@@ -1,0 +1,167 @@
+"""Owns what the built-in actions leave in their nodes, as frozen values, and the figures drawn from them; pure.
+
+Each dumps to a node's outputs (`as_outputs`) and is read back by the actions after it (`model_validate`).
+"""
+
+from collections.abc import Iterable, Mapping
+from math import exp, log
+from typing import Annotated, Literal, cast
+
+from pydantic import Field
+
+from deep_agent.htdag.node import JsonObject
+from deep_agent.problem.bound import SolBound
+from deep_agent.problem.device import DeviceModel
+from deep_agent.problem.evaluation import Characterization, Evaluation, Positive
+from deep_agent.problem.problem import Problem
+from deep_agent.problem.solution import Solution
+from deep_agent.problem.value import FrozenValue
+
+
+class NodeFinding(FrozenValue):
+    """A value that is the outputs of a node."""
+
+    def as_outputs(self) -> JsonObject:
+        """Dump to JSON."""
+        return cast("JsonObject", self.model_dump(mode="json"))
+
+
+class CharacterizeFinding(NodeFinding):
+    """What `characterize` leaves."""
+
+    problem: Problem
+    characterization: Characterization
+    bounds: tuple[SolBound, ...]
+    """In the order of the problem's workloads; empty when the reference could not be traced."""
+    device: DeviceModel
+    notes: tuple[str, ...] = ()
+    """What could not be done, such as tracing or lowering, in sentences for the report."""
+
+
+class VaryFinding(NodeFinding):
+    """What `vary` leaves; the first three fields are what the `evolve` method reads."""
+
+    outcome: Literal["improve", "match", "rejected", "failed", "nothing_left", "error"]
+    fingerprint: str
+    sol_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The champion's, after this step."""
+    seq: int | None = None
+    """The version this attempt was committed as."""
+    solution_hash: str = ""
+    speedup: Positive | None = None
+    """Best baseline over this candidate; None when it was not timed."""
+    status: str = ""
+    """The judge's status; empty when the judge was not reached."""
+    message: str = ""
+    """What failed and why, in the judge's words."""
+    note: str = ""
+    """What was tried, such as the schedule."""
+
+
+class VerifyFinding(NodeFinding):
+    """What `verify` leaves."""
+
+    verdict: Literal["verified", "refuted", "library"]
+    solution_hash: str
+    """Of the judged solution; empty when there was none to judge."""
+    solution: Solution | None
+    """The judged solution: the candidate, or the library call; None where that cannot be written as one."""
+    first: Solution | None = None
+    """The first version of the lineage, to compare the winner with."""
+    evaluation: Evaluation | None
+    """On fresh seeds and unseen shapes; None when nothing could be judged."""
+    message: str = ""
+
+
+class AnswerFigures(FrozenValue):
+    """The answer to a problem in the figures that doors publish."""
+
+    baseline: str
+    """Name of the best baseline."""
+    baseline_time_us: Positive
+    """Geometric mean over the judged workloads."""
+    time_us: Positive
+    """Geometric mean over the judged workloads."""
+    speedup: Positive
+    speedup_ci: tuple[Positive, Positive]
+    sol_score: float | None
+    percent_of_sol: float | None
+    solution: str
+    """Content hash."""
+
+
+class PackageFinding(NodeFinding):
+    """What `package` leaves."""
+
+    folder: str
+    """Where the artefact lies; empty when there was no solution to pack."""
+    files: tuple[str, ...]
+    figures: AnswerFigures | None
+    """None when nothing was timed."""
+
+
+class ReportFinding(NodeFinding):
+    """What `report` leaves."""
+
+    report: str
+    """Path of the HTML file."""
+
+
+def geometric_mean(values: Iterable[float]) -> float | None:
+    """Compute the geometric mean of positive values; None when there are none."""
+    logs = [log(value) for value in values]
+    return exp(sum(logs) / len(logs)) if logs else None
+
+
+def percent_of_sol(evaluation: Evaluation, bounds: Iterable[SolBound]) -> float | None:
+    """Compute 100 x the geometric mean over workloads of bound time over measured time.
+
+    Workloads without a time or without a positive bound are left out; None when none is left.
+    """
+    bound_us = {bound.workload: bound.time_us for bound in bounds if bound.time_us > 0}
+    mean = geometric_mean(
+        bound_us[found.uuid] / found.candidate.time_us
+        for found in evaluation.workloads
+        if found.candidate is not None and found.uuid in bound_us
+    )
+    return None if mean is None else 100 * mean
+
+
+def mean_sol_score(evaluation: Evaluation) -> float | None:
+    """Average the clamped SOL Scores over the workloads that have one; in [0, 1], None when none has."""
+    scores = [found.score.clamped for found in evaluation.workloads if found.score is not None]
+    return sum(scores) / len(scores) if scores else None
+
+
+def best_baseline(characterization: Characterization) -> str:
+    """Name the baseline the problem is measured against: the fastest on most workloads, ties by name."""
+    names = sorted(characterization.best.values())
+    return max(names, key=names.count) if names else "none"
+
+
+def answer_figures(known: CharacterizeFinding, verified: VerifyFinding) -> AnswerFigures | None:
+    """Draw the published figures; None when the verification timed nothing."""
+    evaluation = verified.evaluation
+    if evaluation is None or evaluation.speedup is None:
+        return None
+    timed = [one for one in evaluation.workloads if one.candidate is not None and one.baseline is not None]
+    time_us = geometric_mean(one.candidate.time_us for one in timed if one.candidate is not None)
+    baseline_us = geometric_mean(one.baseline.time_us for one in timed if one.baseline is not None)
+    if time_us is None or baseline_us is None:
+        return None
+    return AnswerFigures(
+        baseline=best_baseline(known.characterization),
+        baseline_time_us=baseline_us,
+        time_us=time_us,
+        speedup=evaluation.speedup.value,
+        speedup_ci=(evaluation.speedup.low, evaluation.speedup.high),
+        sol_score=mean_sol_score(evaluation),
+        percent_of_sol=percent_of_sol(evaluation, known.bounds),
+        solution=evaluation.solution_hash,
+    )
+
+
+def verify_outputs(inputs: Mapping[str, JsonObject]) -> JsonObject | None:
+    """Pick the outputs of the last verification among a node's inputs; None when there was none."""
+    names = [name for name in inputs if name.startswith("verify")]
+    return inputs[max(names, key=lambda name: (len(name), name))] if names else None
