@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from deep_agent.errors import InvalidInput
 from deep_agent.problem.definition import NonEmptyStr
 from deep_agent.problem.value import PublicRecord
 
@@ -119,6 +120,20 @@ class Solution(PublicRecord):
         if self.spec.entry_file not in paths:
             raise ValueError(f"spec.entry_point: {self.spec.entry_file!r} is not among the sources")
         return self
+
+    def require_local(self) -> None:
+        """Refuse a solution built for another device only.
+
+        Upstream compiles a `["B200"]` solution for sm_100a, which leaves nothing to run elsewhere.
+
+        Raises:
+            InvalidInput: `LOCAL` is not among the targets.
+        """
+        if "LOCAL" not in self.spec.target_hardware:
+            raise InvalidInput(
+                f"solution {self.name!r} targets {', '.join(self.spec.target_hardware)} only.",
+                remedy="Add LOCAL to spec.target_hardware to run it on this machine.",
+            )
 
     @property
     def content_hash(self) -> str:

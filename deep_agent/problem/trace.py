@@ -1,9 +1,10 @@
 """Owns the Trace: the published record of one evaluation of one workload."""
 
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from deep_agent.problem.definition import NonEmptyStr
 from deep_agent.problem.value import PublicRecord
@@ -39,6 +40,12 @@ class Correctness(PublicRecord):
     has_nan: bool = False
     has_inf: bool = False
     extra: dict[str, JsonValue] | None = None
+    """What the public format has no field for; any other unknown key would be lost upstream."""
+
+    @field_validator("max_relative_error", "max_absolute_error", mode="before")
+    @classmethod
+    def _finite(cls, error: object) -> object:
+        return 0.0 if isinstance(error, float) and not isfinite(error) else error
 
 
 class Performance(PublicRecord):
