@@ -25,7 +25,7 @@ PROMISING_GAIN = 1.005
 class Champion(FrozenValue):
     """The best confirmed version of a search."""
 
-    seq: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=0)]
     solution_hash: str
 
 

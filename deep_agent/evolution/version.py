@@ -11,14 +11,14 @@ from deep_agent.problem.value import FrozenValue
 
 VersionKind = Literal["seed", "improve", "match"]
 """seed: the first correct candidate; improve: it moved the champion; match: it did not."""
-Seq = Annotated[int, Field(ge=1)]
+Seq = Annotated[int, Field(ge=0)]
 
 
 class Version(FrozenValue):
     """What is committed: a candidate that passed the gate, with the evaluation that let it pass."""
 
     seq: Seq
-    """Position in the lineage, from 1 without gaps."""
+    """Position in the lineage, from 0, the seed, without gaps."""
     kind: VersionKind
     node: str
     """The `vary` node that made it; a node makes at most one version."""

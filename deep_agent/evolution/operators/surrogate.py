@@ -25,6 +25,8 @@ NOISE_LOG = 0.02
 """Standard deviation of one measured log fitness; screens on a busy machine show one to three per cent."""
 LEAST_SPREAD_LOG = 0.03
 """Least prior standard deviation of log fitness, for when the first trials happen to be equal."""
+NEGLIGIBLE_LOG = 1e-9
+"""A deviation below this counts as certainty."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def fit(parameters: tuple[Parameter, ...], tried: Sequence[Indices], fitness: Se
 
 def expected_improvement(mean: float, deviation: float, best: float) -> float:
     """Expected gain of a normal draw over `best`, never negative (Jones, Schonlau and Welch 1998, equation 15)."""
-    if deviation <= 0:
+    if deviation < NEGLIGIBLE_LOG:
         return max(mean - best, 0.0)
     z = (mean - best) / deviation
     density = exp(-z * z / 2) / sqrt(2 * pi)
