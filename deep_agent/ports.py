@@ -145,7 +145,7 @@ class Store(Protocol):
         ...
 
     def planning(self, node_id: NodeId, *, known: Level | None = None) -> Planning | None:
-        """Load what a planning hop needs; None when the job is paused or the node has ended.
+        """Load what a planning hop needs, at one moment; None when the job is paused.
 
         Args:
             node_id: a COMPOSITE node.
@@ -181,10 +181,6 @@ class Store(Protocol):
         """Give the outputs of a node's data predecessors, by name."""
         ...
 
-    def open_levels(self, job_id: JobId) -> tuple[NodeId, ...]:
-        """Give the COMPOSITE nodes whose level is open."""
-        ...
-
     def due_hints(self, *, now_s: float, limit: int) -> tuple[Hint, ...]:
         """Read unsent hints whose time has come, oldest first."""
         ...
@@ -201,7 +197,7 @@ class Store(Protocol):
         """Note that a dispatcher lives; give the last moment any other one was seen."""
         ...
 
-    def running_jobs(self) -> tuple[JobId, ...]:
+    def running_jobs(self) -> tuple[Job, ...]:
         """Give the jobs that are worked on: neither paused nor ended."""
         ...
 
@@ -259,12 +255,8 @@ class Deliveries(Protocol):
         """Look up a receiver."""
         ...
 
-    def put_endpoint(self, endpoint: Endpoint) -> Endpoint:
-        """Store a receiver if its URL is new; give the one that is stored."""
-        ...
-
-    def disable_endpoint(self, url: str, *, now_s: float) -> None:
-        """Send nothing there from now on."""
+    def disable_endpoint(self, url: str, *, now_s: float, reason: str) -> None:
+        """Send nothing there from now on; pending deliveries to it fail."""
         ...
 
 

@@ -139,6 +139,8 @@ class JobStep:
     """Added to the deadline."""
     resend: bool = False
     """Send every waiting hint of the job again."""
+    ask_levels: bool = False
+    """Ask the method of every open level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +151,8 @@ class Commit:
     now_s: float
     handled: str | None = None
     """Key of the hint whose effect this is; its outbox row goes."""
+    while_status: JobStatus | None = None
+    """Valid only while the job has this status; what was decided rests on it."""
     levels: tuple[LevelStep, ...] = ()
     changed: tuple[NodeChange, ...] = ()
     added: tuple[AddedNode, ...] = ()
@@ -157,6 +161,8 @@ class Commit:
     edges_removed: tuple[Edge, ...] = ()
     events: tuple[EventDraft, ...] = ()
     hints: tuple[Hint, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    """Keys of hints whose nodes were withdrawn before they started."""
     versions: tuple[tuple[NodeId, VersionEntry], ...] = ()
     spend: Spend = field(default_factory=Spend)
     job: JobStep | None = None

@@ -166,10 +166,11 @@ class DeliveryAttempt(FrozenValue):
 
 
 class Endpoint(FrozenValue):
-    """A receiver of webhooks."""
+    """A receiver of webhooks, known since a goal named it."""
 
     url: str
-    secret: str
-    """`whsec_...`; never shown in events or logs."""
     created_s: float
     disabled_s: float | None = None
+    """Since when nothing is sent there."""
+    reason: str = ""
+    """Why it was disabled."""
