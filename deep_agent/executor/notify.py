@@ -23,7 +23,7 @@ TIMEOUT_S = 15.0
 WAITS_S = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 """Seconds before the second, third, ... attempt: about 75.6 hours in all."""
 LONGEST_WAIT_S = 86400.0
-SECRET_FILE = "webhook.secret"
+SECRET_FILE = "webhook.secret"  # noqa: S105 - a file name
 SECRET_BYTES = 32
 
 

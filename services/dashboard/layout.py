@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 
 from deep_agent.problem.value import FrozenValue
 
-CELL_W, CELL_H = 164.0, 46.0
+CELL_W, CELL_H = 132.0, 46.0
 SMALL_W, SMALL_H = 104.0, 40.0
-GAP_X, GAP_Y = 34.0, 14.0
+GAP_X, GAP_Y = 32.0, 14.0
 SMALL_GAP_X = 16.0
 PADDING, HEADER_H = 14.0, 30.0
 CROWDED = 6
 """A level with more children than this draws its atomic ones small."""
 TALLEST_COLUMN = 8
-BAND_W = 760.0
+BAND_W = 600.0
 """Columns of one level wrap beyond this width."""
 DEEPEST = 300
 """Levels drawn; a deeper graph shows its frames empty rather than exhaust the stack."""

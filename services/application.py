@@ -1,0 +1,108 @@
+"""Owns what the doors ask of the application, as one Protocol; `bootstrap.build` gives the real one."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from deep_agent.htdag.goal import Goal
+from deep_agent.htdag.hop import Accepted, IdempotencyKey
+from deep_agent.htdag.job import Job
+from deep_agent.ports import Clock, Deliveries, JobReads
+from deep_agent.problem.bound import SolBound
+from deep_agent.problem.device import DeviceModel
+from deep_agent.problem.evaluation import Evaluation
+from deep_agent.problem.problem import Problem
+from deep_agent.problem.solution import Solution
+from deep_agent.problem.value import FrozenValue
+
+
+class BoundReport(FrozenValue):
+    """How fast a problem could be on a device."""
+
+    problem: Problem
+    device: DeviceModel
+    bounds: tuple[SolBound, ...]
+    """In the order of the problem's workloads."""
+
+
+class Application(Protocol):
+    """The use cases; every method is synchronous and may be called from several threads.
+
+    Errors are those of `deep_agent.errors`. Building one opens the database and starts nothing.
+    """
+
+    @property
+    def reads(self) -> JobReads:
+        """Jobs, graphs, events and versions."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Webhooks and their attempts."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Wall time."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process runs jobs: it was started and holds the home folder's lock."""
+        ...
+
+    def start(self) -> None:
+        """Start the lanes; they work as soon as the home folder's lock is free. Returns at once."""
+        ...
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Stop the lanes, end the judge's processes, give leases back, close the database; idempotent."""
+        ...
+
+    def submit(self, goal: Goal, *, idempotency: IdempotencyKey | None = None) -> Accepted:
+        """Check a goal and accept it; nothing is stored when it is refused.
+
+        Raises:
+            InvalidInput: a problem that does not parse, an unknown device, a webhook address users may not
+                name, or a key that is known with another request.
+            MissingTool: no compiler, or no torch.
+        """
+        ...
+
+    def cancel(self, job_id: str, *, reason: str = "") -> Job:
+        """End a job early; idempotent. Raises NotFound, Conflict."""
+        ...
+
+    def pause(self, job_id: str) -> Job:
+        """Let nothing new start; idempotent. Raises NotFound, Conflict."""
+        ...
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with a paused job; idempotent. Raises NotFound, Conflict."""
+        ...
+
+    def report(self, job_id: str) -> str:
+        """Give the report's HTML. Raises NotFound while there is none."""
+        ...
+
+    def candidate(self, solution_hash: str) -> Solution:
+        """Give a candidate's source. Raises NotFound."""
+        ...
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Give the problems this installation knows by name."""
+        ...
+
+    def devices(self) -> tuple[DeviceModel, ...]:
+        """Give the devices that were probed; never probes."""
+        ...
+
+    def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:
+        """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
+        ...
+
+    def bound(self, problem: str, *, device: str) -> BoundReport:
+        """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""
+        ...
+
+
+Build = Callable[[], Application]

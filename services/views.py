@@ -1,0 +1,217 @@
+"""Owns what the doors show of a job beyond the engine's own values: the state of each problem; pure.
+
+The graph is the source. Of node outputs these keys are read, all of them optional:
+`characterize`: `device`, `baseline` {name, time_us}. `verify*`: `verdict`, `best` (as `BestView`).
+`package`: `path`. `report`: `report`. Of a version's `evaluation`: `speedup` {value, low, high}, `time_us`, `note`.
+Moments are seconds since the epoch, device times microseconds, ratios baseline over candidate.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from deep_agent.htdag.goal import Goal, Spend
+from deep_agent.htdag.job import GraphView, Job, JobStatus, NodeView, VersionView
+from deep_agent.htdag.node import JsonObject, NodeKind, NodeState
+from deep_agent.problem.value import FrozenValue
+
+Shape = TypeVar("Shape", bound=FrozenValue)
+
+Verdict = Literal["verified", "library", "failed", "unfinished"]
+"""library: an honest end with the library call as the answer, because nothing was faster."""
+
+
+class BaselineView(FrozenValue):
+    """The library's fastest way."""
+
+    name: str
+    time_us: float
+    """Geometric mean over workloads."""
+
+
+class BestView(FrozenValue):
+    """The answer to one problem so far."""
+
+    time_us: float | None = None
+    """Geometric mean over workloads."""
+    speedup: float
+    speedup_ci: tuple[float, float]
+    """95 % bootstrap interval."""
+    sol_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    percent_of_sol: float | None = None
+    """Bound over measured time, in per cent."""
+    solution: str
+    """Content hash; `/v1/candidates/{hash}` gives the source."""
+
+
+class ProblemResult(FrozenValue):
+    """Where the work on one problem of a job stands."""
+
+    problem: str
+    device: str
+    baseline: BaselineView | None = None
+    best: BestView | None = None
+    versions: int = 0
+    evaluations: int = 0
+    verdict: Verdict = "unfinished"
+    message: str = ""
+    """Why it failed, in one or two sentences."""
+    artefact: str | None = None
+    """Folder of the packaged answer, on the machine that made it."""
+
+
+class JobView(FrozenValue):
+    """One accepted goal and how far it is."""
+
+    id: str
+    status: JobStatus
+    goal: Goal
+    created_s: float
+    deadline_s: float
+    """When the wall budget is gone."""
+    paused_s: float | None
+    ended_s: float | None
+    spend: Spend
+    reason: str
+    """Why it failed or was cancelled."""
+    event_seq: int
+    version: int
+    """Grows with every change; the entity tag."""
+    problems: tuple[ProblemResult, ...]
+    report: str | None
+    """Path of the report on the machine that made it; `/v1/jobs/{id}/report` serves it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.ended_s is not None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether every problem ended verified or, honestly, with the library's own call."""
+        return bool(self.problems) and all(one.verdict in {"verified", "library"} for one in self.problems)
+
+
+def job_view(job: Job, graph: GraphView, versions: Sequence[VersionView]) -> JobView:
+    """Put a job, its graph and its versions together; all three of one moment, or nearly."""
+    return JobView(
+        id=job.id,
+        status=job.status,
+        goal=job.goal,
+        created_s=job.created_s,
+        deadline_s=job.deadline_s,
+        paused_s=job.paused_s,
+        ended_s=job.ended_s,
+        spend=job.spend,
+        reason=job.reason,
+        event_seq=job.event_seq,
+        version=job.version,
+        problems=_results(job, graph, versions),
+        report=_text(_outputs_of(graph, "report"), "report"),
+    )
+
+
+def _results(job: Job, graph: GraphView, versions: Sequence[VersionView]) -> tuple[ProblemResult, ...]:
+    """Give one result a problem, in the goal's order, whether or not its branch exists yet."""
+    branches = {_text(node.params, "problem"): node for node in graph.nodes if node.handler == "optimize"}
+    return tuple(
+        _result(job, branch, graph, versions)
+        if (branch := branches.get(problem)) is not None
+        else ProblemResult(
+            problem=problem_name(problem),
+            device=job.goal.device,
+            verdict="failed" if job.has_ended else "unfinished",
+            message=job.reason,
+        )
+        for problem in job.goal.problems
+    )
+
+
+def _result(job: Job, branch: NodeView, graph: GraphView, versions: Sequence[VersionView]) -> ProblemResult:
+    inside = f"{branch.id}."
+    below = [node for node in graph.nodes if node.id.startswith(inside)]
+    own = {node.name: node.outputs or {} for node in below if node.owner == branch.id}
+    mine = [version for version in versions if version.node_id.startswith(inside)]
+    judged = [node.outputs for node in below if node.handler == "verify" and node.outputs is not None]
+    final = next((outputs for outputs in reversed(judged) if outputs.get("verdict") in {"verified", "library"}), None)
+    verdict = _verdict(job, branch, final)
+    characterized = own.get("characterize", {})
+    return ProblemResult(
+        problem=problem_name(_text(branch.params, "problem") or branch.name),
+        device=_text(characterized, "device") or job.goal.device,
+        baseline=_parsed(BaselineView, characterized.get("baseline")),
+        best=_parsed(BestView, final.get("best")) if final is not None else _champion(mine),
+        versions=len(mine),
+        evaluations=sum(node.spend.evaluations for node in below if node.kind is NodeKind.ATOMIC),
+        verdict=verdict,
+        message=_why(branch, below) if verdict == "failed" else "",
+        artefact=_text(own.get("package", {}), "path"),
+    )
+
+
+def _verdict(job: Job, branch: NodeView, final: JsonObject | None) -> Verdict:
+    if branch.state in {NodeState.FAILED, NodeState.RESCINDED}:
+        return "failed"
+    if final is not None:
+        return "verified" if final.get("verdict") == "verified" else "library"
+    return "failed" if job.has_ended else "unfinished"
+
+
+def _why(branch: NodeView, below: Sequence[NodeView]) -> str:
+    """Give the reason nearest to the cause: the first failed action's, else the branch's own."""
+    actions = [node.reason for node in below if node.state is NodeState.FAILED and node.kind is NodeKind.ATOMIC]
+    return next((reason for reason in actions if reason), branch.reason)
+
+
+def _champion(versions: Sequence[VersionView]) -> BestView | None:
+    """Read the latest version that moved the champion; provisional until it is verified."""
+    moved = [version for version in versions if version.kind in {"seed", "improve"}]
+    if not moved:
+        return None
+    ratio = speedup_of(moved[-1])
+    if ratio is None:
+        return None
+    time_us = moved[-1].evaluation.get("time_us")
+    return BestView(
+        time_us=time_us if isinstance(time_us, int | float) else None,
+        speedup=ratio[0],
+        speedup_ci=ratio[1:],
+        sol_score=moved[-1].sol_score,
+        solution=moved[-1].solution_hash,
+    )
+
+
+def speedup_of(version: VersionView) -> tuple[float, float, float] | None:
+    """Read a version's speed-up over the best baseline: value, low, high; None when it was not timed."""
+    ratio = version.evaluation.get("speedup")
+    if not isinstance(ratio, Mapping):
+        return None
+    parts = [ratio.get(name) for name in ("value", "low", "high")]
+    value, low, high = (float(part) if isinstance(part, int | float) else None for part in parts)
+    return None if value is None or low is None or high is None else (value, low, high)
+
+
+def problem_name(problem: str) -> str:
+    """Name a problem as people do: the last part of its folder."""
+    return PurePath(problem).name or problem
+
+
+def _outputs_of(graph: GraphView, handler: str) -> JsonObject:
+    return next((node.outputs or {} for node in graph.nodes if node.handler == handler), {})
+
+
+def _text(values: JsonObject, key: str) -> str | None:
+    found = values.get(key)
+    return found if isinstance(found, str) and found else None
+
+
+def _parsed(shape: type[Shape], raw: object) -> Shape | None:
+    """Read what an action left; outputs of another version of the action are shown as absent, not as an error."""
+    if raw is None:
+        return None
+    try:
+        return shape.model_validate(raw)
+    except ValidationError:
+        return None
