@@ -1,0 +1,229 @@
+"""Owns the judge's side of an arm: fork it, ask it, time it, kill it. Starts processes; reads clocks.
+
+Times are taken here, on the judge's monotonic clock; processor time comes from the kernel's account of the
+arm's process. Nothing the arm says is a figure.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deep_agent.errors import HarnessFailed
+from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
+
+START_TIMEOUT_S: Final = 120.0
+_LOG_BYTES: Final = 16 * 1024
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLimits:
+    """What an arm may use."""
+
+    memory_bytes: int = 8 * 2**30
+    cpu_s: int = 600
+    file_bytes: int = 256 * 2**20
+    n_files: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CallTiming:
+    """One call, seen from outside."""
+
+    wall_us: float
+    cpu_us: float
+    """Processor time within the call, over all threads of the arm."""
+    idle_us: float = 0.0
+    """Processor time since the previous request's answer, when nothing was asked of it."""
+
+
+class ArmFailed(Exception):
+    """The arm raised, died, hung or answered out of turn."""
+
+    def __init__(self, reason: str, *, finding: Finding | None = None, timed_out: bool = False) -> None:
+        """Keep the reason in words; `finding` when the arm itself reported it."""
+        super().__init__(reason)
+        self.reason = reason
+        self.finding = finding
+        self.timed_out = timed_out
+
+
+class Zygote:
+    """The preloaded process that arms are forked from; one a judge, used by one thread at a time."""
+
+    def __init__(self, scratch: Path, hidden: Sequence[str], cache: Path) -> None:
+        """Start it; it gets ready while the caller goes on.
+
+        Args:
+            scratch: folder for the scratch files of unconfined arms.
+            hidden: folders that confined arms must not see.
+            cache: where the baseline arms' compiler keeps its results.
+        """
+        self._scratch = scratch
+        self._hidden = tuple(hidden)
+        self._cache = cache
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            # Freed memory stays mapped, so that results which a library allocates cost no page faults.
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": "-1",
+            "MALLOC_TOP_PAD_": str(64 * 2**20),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "TORCHINDUCTOR_CACHE_DIR": str(cache),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deep_agent.harness.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._ready = False
+
+    def fork(self, limits: ArmLimits, *, confine: bool, n_threads: int) -> "Arm":
+        """Fork an arm; confined ones may run candidate code.
+
+        Raises:
+            HarnessFailed: the zygote is gone or did not answer.
+        """
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        log_fd = os.memfd_create("deep-agent-arm-log", os.MFD_CLOEXEC)
+        order = {
+            "confine": confine,
+            "limits": {
+                "memory_bytes": limits.memory_bytes,
+                "cpu_s": limits.cpu_s,
+                "file_bytes": limits.file_bytes,
+                "n_files": limits.n_files,
+            },
+            "hidden": self._hidden,
+            "scratch": str(self._scratch),
+            "environment": {
+                "LANG": "C.UTF-8",
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),
+                **(
+                    {}
+                    if confine
+                    else {"TORCHINDUCTOR_CACHE_DIR": str(self._cache), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+                ),
+            },
+        }
+        with theirs:
+            answer = self._ask(order, [theirs.fileno(), log_fd])
+        pid, group = answer["pid"], answer["group"]
+        if not isinstance(pid, int) or not isinstance(group, int):
+            raise HarnessFailed("the judge's zygote could not fork an arm.", remedy="Check memory and process limits.")
+        held, failed = answer["held"], answer["failed"]
+        assert isinstance(held, list)
+        assert isinstance(failed, list)
+        confinement = tuple(str(step) for step in held) + tuple(f"missing: {step}" for step in failed)
+        return Arm(channel, pid, group, log_fd, confinement)
+
+    def _ask(self, order: Mapping[str, object], fds: list[int]) -> dict[str, object]:
+        self._control.settimeout(START_TIMEOUT_S)
+        try:
+            if not self._ready:
+                self._control.recv(4096)
+                self._ready = True
+            socket.send_fds(self._control, [json.dumps(order).encode()], fds)
+            packet = self._control.recv(64 * 1024)
+        except OSError as error:
+            raise HarnessFailed(f"the judge's zygote is gone: {error}.", remedy="Run the evaluation again.") from error
+        if not packet:
+            raise HarnessFailed("the judge's zygote ended early.", remedy="Run `deep-agent doctor`.")
+        return {"group": 0, **json.loads(packet)}
+
+    def close(self) -> None:
+        """End the zygote and every arm; idempotent."""
+        self._control.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Arm:
+    """One forked arm; used by one thread at a time."""
+
+    def __init__(self, channel: socket.socket, pid: int, group: int, log_fd: int, confinement: tuple[str, ...]) -> None:
+        """Take over the channel and the log; `pid` is the host's number of the arm."""
+        self._channel = channel
+        self._pid = pid
+        self._group = group
+        self._log_fd = log_fd
+        self.confinement = confinement
+        # Linux: clock id of another process's processor time, as clock_getcpuclockid(3) computes it.
+        self._cpu_clock = (~pid << 3) | 2
+        self._cpu_seen_ns: int | None = None
+
+    def ask(
+        self, verb: Verb, payload: Mapping[str, object], fds: Sequence[int] = (), *, timeout_s: float
+    ) -> CallTiming:
+        """Make one request and wait for its answer.
+
+        Raises:
+            ArmFailed: any answer but DONE, in words the user can act on.
+        """
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        self._channel.settimeout(timeout_s)
+        try:
+            cpu_before_ns = time.clock_gettime_ns(self._cpu_clock)
+            started_ns = time.perf_counter_ns()
+            send_request(self._channel, nonce, verb, payload, fds)
+            answered, finding = receive_reply(self._channel)
+            ended_ns = time.perf_counter_ns()
+        except TimeoutError as error:
+            raise ArmFailed(
+                f"{verb.name} took longer than {timeout_s:.0f} s and was killed.", timed_out=True
+            ) from error
+        except OSError as error:
+            raise ArmFailed(self._how_it_died()) from error
+        if answered != nonce:
+            raise ArmFailed(self._how_it_died() if finding < 0 else "the arm answered out of turn.")
+        if finding != Finding.DONE:
+            raise ArmFailed(self.last_words() or "it failed without a word.", finding=Finding(finding))
+        cpu_after_ns = self._cpu_ns(cpu_before_ns)
+        idle_ns = 0 if self._cpu_seen_ns is None else cpu_before_ns - self._cpu_seen_ns
+        self._cpu_seen_ns = cpu_after_ns
+        return CallTiming((ended_ns - started_ns) / 1e3, (cpu_after_ns - cpu_before_ns) / 1e3, idle_ns / 1e3)
+
+    def _cpu_ns(self, otherwise: int) -> int:
+        try:
+            return time.clock_gettime_ns(self._cpu_clock)
+        except OSError:
+            return otherwise
+
+    def _how_it_died(self) -> str:
+        words = self.last_words()
+        cause = "the process died (a write to a read-only input, an address out of bounds or a limit does that)"
+        return f"{cause}: {words}" if words else f"{cause}."
+
+    def last_words(self) -> str:
+        """What the arm wrote to its output, at most 16 KiB of the end; data, never evidence."""
+        size = os.fstat(self._log_fd).st_size
+        return os.pread(self._log_fd, _LOG_BYTES, max(0, size - _LOG_BYTES)).decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Kill the arm with everything it started; idempotent."""
+        if self._log_fd < 0:
+            return
+        self._channel.close()
+        for kill, target in ((os.kill, self._pid), (os.killpg, self._group)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(target, signal.SIGKILL)
+        os.close(self._log_fd)
+        self._log_fd = -1

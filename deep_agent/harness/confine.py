@@ -1,0 +1,115 @@
+"""Confines a forked process before candidate code enters it: namespaces, read-only files, limits.
+
+Owns the system calls; runs in the zygote's children, so it imports nothing of the judge. Each step reports
+whether it held; the judge puts the report into the verdict.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+_CLONE_NEWNS: Final = 0x00020000
+_CLONE_NEWIPC: Final = 0x08000000
+_CLONE_NEWUSER: Final = 0x10000000
+_CLONE_NEWPID: Final = 0x20000000
+_CLONE_NEWNET: Final = 0x40000000
+_MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+_MS_NOSUID_NODEV: Final = 2 | 4
+_SYS_MOUNT_SETATTR: Final = 442
+_AT_FDCWD: Final = -100
+_AT_RECURSIVE: Final = 0x8000
+_MOUNT_ATTR_RDONLY: Final = 1
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("user_namespace_fd", ctypes.c_uint64),
+    )
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def enter_namespaces() -> bool:
+    """Leave the host's network, processes, mounts and users; the next fork is process 1 of its own world.
+
+    Works for root and, where the kernel allows user namespaces, for everyone. Returns whether it held.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWNS | _CLONE_NEWIPC) != 0:
+        return False
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    except OSError:
+        return False
+    return True
+
+
+def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Make every file read-only but a fresh scratch in /tmp, and hide the judge's own folders.
+
+    Args:
+        scratch_bytes: size of the scratch file system.
+        hidden: folders that become empty.
+
+    Returns:
+        What held and what did not, in words.
+    """
+    held: list[str] = []
+    failed: list[str] = []
+    _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None)
+    attributes = _MountAttributes(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    read_only = _libc.syscall(
+        _SYS_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
+    )
+    (held if read_only == 0 else failed).append("read-only files")
+    options = f"size={scratch_bytes},mode=700".encode()
+    scratch = _libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID_NODEV, options)
+    (held if scratch == 0 else failed).append("scratch folder of its own")
+    own_proc = _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV, None)
+    (held if own_proc == 0 else failed).append("other processes invisible")
+    covered = [
+        _libc.mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID_NODEV, b"size=4k,mode=500")
+        for folder in hidden
+        if Path(folder).is_dir()
+    ]
+    (failed if any(covered) else held).append("judge's folders hidden")
+    return held, failed
+
+
+def limit_resources(limits: Mapping[str, int]) -> None:
+    """Apply hard limits; `limits` has memory_bytes, cpu_s, file_bytes, n_files.
+
+    The address space is limited on top of what the preloaded libraries already map.
+    """
+    mapped_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    for kind, value in (
+        (resource.RLIMIT_AS, mapped_bytes + limits["memory_bytes"]),
+        (resource.RLIMIT_CPU, limits["cpu_s"]),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
+        (resource.RLIMIT_NOFILE, limits["n_files"]),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (value, value))
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def forbid_dumps() -> None:
+    """Keep other processes of the same user from reading this one's memory."""
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

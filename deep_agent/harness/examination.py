@@ -1,0 +1,138 @@
+"""Examines a solution's answers before it is timed. Loads torch.
+
+Hidden shapes first: small, odd sizes of the definition's own var axes, under every distribution, against the
+reference in float64. Then the visible workloads on fresh inputs. The solution never learns which is which.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import torch
+
+from deep_agent.errors import InvalidInput
+from deep_agent.harness.arm import Arm, ArmFailed
+from deep_agent.harness.compare import Comparison, compare
+from deep_agent.harness.inputs import DISTRIBUTIONS, Case, Distribution
+from deep_agent.harness.reference import Reference
+from deep_agent.harness.stage import Stage, make_input_set, refusal
+from deep_agent.problem.axes import VarAxis
+from deep_agent.problem.definition import Definition
+from deep_agent.problem.workload import Workload
+
+_HIDDEN_SIZES: Final = (1, 2, 3, 5, 8, 17, 31, 33, 64, 67, 100, 129, 257)
+_MAX_HIDDEN_ELEMENTS: Final = 2**20
+_MAX_REFERENCE_TRIES: Final = 24
+
+
+@dataclass(slots=True)
+class HiddenCase:
+    """One hidden stage with the answers to its input set, ready for any number of solutions."""
+
+    name: str
+    stage: Stage
+    expected: tuple[torch.Tensor, ...]
+
+
+def hidden_workloads(definition: Definition, visible: Sequence[Workload], chance: Random) -> Iterator[Workload]:
+    """Vary the var axes of a definition: endless; sizes are small, odd, and sometimes equal to a visible one.
+
+    Scalars and tolerances are those of a visible workload. Whether the reference accepts a size shows only
+    when it runs.
+    """
+    var_axes = [name for name, axis in definition.axes.items() if isinstance(axis, VarAxis)]
+    number = 0
+    while True:
+        number += 1
+        model = chance.choice(list(visible))
+        axes = dict(model.axes)
+        # The first few keep all sizes small; later ones change one axis at a time, for references that couple them.
+        changed = var_axes if number <= _MAX_REFERENCE_TRIES // 2 else chance.sample(var_axes, min(1, len(var_axes)))
+        axes.update({name: chance.choice(_HIDDEN_SIZES) for name in changed})
+        yield model.model_copy(update={"uuid": f"hidden-{number}", "axes": axes})
+
+
+def hidden_cases(
+    reference: Reference, visible: Sequence[Workload], chance: Random, *, n_cases: int
+) -> tuple[HiddenCase, ...]:
+    """Make hidden stages that the reference accepts; fewer, even none, when it accepts few."""
+    cases: list[HiddenCase] = []
+    seen: set[str] = set()
+    for tries, workload in enumerate(hidden_workloads(reference.definition, visible, chance)):
+        if len(cases) >= n_cases or tries >= _MAX_REFERENCE_TRIES:
+            break
+        distribution = DISTRIBUTIONS[len(cases) % len(DISTRIBUTIONS)]
+        key = f"{sorted(workload.axes.items())} {distribution}"
+        if key in seen or not _is_small(reference.definition, workload):
+            continue
+        seen.add(key)
+        made = _hidden_case(reference, workload, distribution, chance)
+        if made is not None:
+            cases.append(made)
+    return tuple(cases)
+
+
+def _is_small(definition: Definition, workload: Workload) -> bool:
+    try:
+        sizes = definition.sizes(workload.axes)
+    except InvalidInput:
+        return False
+    return all(
+        definition.storage_bytes(name, sizes) <= 4 * _MAX_HIDDEN_ELEMENTS
+        for name in (*definition.inputs, *definition.outputs)
+    )
+
+
+def _hidden_case(
+    reference: Reference, workload: Workload, distribution: Distribution, chance: Random
+) -> HiddenCase | None:
+    """Make one case; None when the reference refuses it or its answer is not finite in double precision."""
+    try:
+        inputs = make_input_set(reference, Case(workload, distribution), chance)
+    except InvalidInput:
+        return None
+    stage = Stage(reference, workload, [inputs], chance)
+    try:
+        native = reference(list(inputs.arguments.values()))
+        expected = stage.expected_in_double(0)
+    except InvalidInput:
+        stage.close()
+        return None
+    usable = all(
+        tuple(a.shape) == tuple(b.shape)
+        and bool(torch.isfinite(a.double()).all())
+        and bool(torch.isfinite(b.double()).all())
+        for a, b in zip(native, expected, strict=True)
+    )
+    if not usable or not _native_agrees(native, expected, stage):
+        stage.close()
+        return None
+    sizes = ", ".join(f"{axis}={size}" for axis, size in workload.axes.items())
+    return HiddenCase(f"a hidden shape ({sizes}; {distribution} values)", stage, expected)
+
+
+def _native_agrees(native: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], stage: Stage) -> bool:
+    """A case that the library itself fails at its own precision says nothing about a solution."""
+    names = stage.reference.definition.outputs
+    tolerance = stage.workload.tolerance
+    return all(compare(n, a, b, tolerance).matches for n, a, b in zip(names, native, expected, strict=True))
+
+
+def examine_hidden(arm: Arm, cases: Sequence[HiddenCase], *, collects: bool) -> tuple[str, Comparison] | None:
+    """Run every hidden case; the first failure with the case's name, or None."""
+    for case in cases:
+        try:
+            desk = case.stage.seat(arm, collects=collects)
+        except ArmFailed as failure:
+            return case.name, refusal(failure)
+        try:
+            _, chosen = case.stage.call(desk, None, index=0)
+            found = case.stage.check(desk, chosen, expected=case.expected)
+        except ArmFailed as failure:
+            return case.name, refusal(failure)
+        finally:
+            case.stage.leave(desk)
+        if not found.matches:
+            return case.name, found
+    return None

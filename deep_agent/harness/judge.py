@@ -1,0 +1,248 @@
+"""Answers what the judge is asked: characterise a problem, evaluate a solution. Loads torch; starts processes.
+
+Builds run beside each other; whatever touches the device waits for its one lock. Benches are kept for the
+next candidate of the same problem, as far as memory allows; `verify` always sets up a new one.
+"""
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from deep_agent.errors import InvalidInput
+from deep_agent.harness.arm import ArmLimits, Zygote
+from deep_agent.harness.bench import Bench, Progress, Workplace
+from deep_agent.harness.build import Builder, NotBuilt
+from deep_agent.harness.findings import first_failure, not_run
+from deep_agent.harness.rounds import PROTOCOLS, Rounds
+from deep_agent.harness.stage import CacheFlush
+from deep_agent.harness.statistics import log_ratios, ratio
+from deep_agent.harness.verdict import Findings, Prepared, Verdict
+from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest, Ratio
+from deep_agent.problem.footprint import check_fits
+from deep_agent.problem.problem import Problem
+from deep_agent.problem.readers import read_problem
+from deep_agent.problem.solution import Solution
+from deep_agent.problem.trace import EvaluationStatus
+
+_COPIES: Final = 5
+"""Sets of buffers a workload may hold at once: input sets, and outputs of baselines, twin, candidate, incumbent."""
+_BENCH_MEMORY_SHARE: Final = 0.35
+"""Share of the machine's memory that kept benches may hold."""
+_DEFAULT_CACHE_BYTES: Final = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the judge keeps things."""
+
+    builds: Path
+    """Compiled solutions."""
+    baselines: Path
+    """What torch.compile keeps between runs."""
+    scratch: Path
+    """Scratch files of trusted arms."""
+    hidden: tuple[str, ...]
+    """Folders no candidate may see."""
+
+
+class CpuJudge:
+    """The judge of one machine's processor."""
+
+    def __init__(self, folders: Folders, fingerprint: str) -> None:
+        """Start the zygote; `fingerprint` goes into every evaluation."""
+        for folder in (folders.builds, folders.baselines, folders.scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._builder = Builder(folders.builds)
+        self._fingerprint = fingerprint
+        self._zygote = Zygote(folders.scratch, folders.hidden, folders.baselines)
+        self._device = threading.Lock()
+        self._benches: OrderedDict[str, Bench] = OrderedDict()
+        self._flush: CacheFlush | None = None
+
+    def characterize(self, problem_dir: str, device: str, progress: Progress) -> Characterization:
+        """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
+        problem = _read(problem_dir)
+        workplace = self._workplace(device)
+        with self._device:
+            started_s = time.perf_counter()
+            bench = self._bench(workplace, problem, problem_dir, device, progress)
+            progress("measuring the noise of this machine")
+            noise = _noise(workplace, bench)
+            return Characterization(
+                problem=problem.name,
+                device=device,
+                baselines=bench.baselines(),
+                best={uuid: entry.source.name for uuid, entry in bench.best.items()},
+                noise=noise,
+                device_s=time.perf_counter() - started_s,
+            )
+
+    def evaluate(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
+        """Build, examine and time a solution; see the `Judge` port."""
+        problem = _read(request.problem_dir)
+        _require_same(problem, request.solution)
+        arrived_s = time.perf_counter()
+        progress("building")
+        candidate = self._prepare(request.solution)
+        incumbent = None if request.incumbent is None else self._prepare(request.incumbent)
+        build_s = time.perf_counter() - arrived_s
+        if isinstance(candidate, NotBuilt):
+            return self._unbuilt(request, problem, candidate, build_s)
+        if isinstance(incumbent, NotBuilt):
+            raise InvalidInput(f"the incumbent does not build: {incumbent.diagnostics[:500]}")
+        workplace = self._workplace(request.device)
+        with self._device:
+            started_s = time.perf_counter()
+            bench = self._bench_for(workplace, problem, request, progress)
+            progress("judging")
+            try:
+                findings = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s)).reach(
+                    candidate, incumbent
+                )
+                seed = bench.seed
+            finally:
+                if request.profile == "verify":
+                    bench.close()
+            device_s = time.perf_counter() - started_s
+        return self._evaluation(request, problem, findings, seed=seed, device_s=device_s, build_s=build_s)
+
+    def _prepare(self, solution: Solution) -> Prepared | NotBuilt:
+        if solution.spec.is_python:
+            return Prepared(solution, None)
+        built = self._builder.build(solution)
+        return built if isinstance(built, NotBuilt) else Prepared(solution, built.artefact)
+
+    def _workplace(self, device: str) -> Workplace:
+        if self._flush is None:
+            self._flush = CacheFlush(_last_level_cache_bytes())
+        limits = ArmLimits(memory_bytes=max(2 * 2**30, psutil.virtual_memory().total // 3))
+        return Workplace(self._zygote, self._flush, thread_count(device), limits)
+
+    def _bench_for(
+        self, workplace: Workplace, problem: Problem, request: EvaluationRequest, progress: Progress
+    ) -> Bench:
+        if request.profile != "verify":
+            return self._bench(workplace, problem, request.problem_dir, request.device, progress)
+        # Unseen inputs, addresses and processes for every arm; nothing of the search's bench takes part.
+        kept = self._benches.get(_key(problem, request.device))
+        names = None if kept is None else {entry.source.name for entry in kept.best.values()}
+        return Bench(workplace, problem, progress, only=names)
+
+    def _bench(
+        self, workplace: Workplace, problem: Problem, problem_dir: str, device: str, progress: Progress
+    ) -> Bench:
+        key = _key(problem, device)
+        if key in self._benches:
+            self._benches.move_to_end(key)
+            return self._benches[key]
+        available_bytes = psutil.virtual_memory().available
+        for workload in problem.workloads:
+            check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
+        bench = Bench(workplace, problem, progress)
+        self._benches[key] = bench
+        self._make_room()
+        return bench
+
+    def _make_room(self) -> None:
+        limit_bytes = _BENCH_MEMORY_SHARE * psutil.virtual_memory().total
+        while len(self._benches) > 1 and sum(b.footprint_bytes for b in self._benches.values()) > limit_bytes:
+            self._benches.popitem(last=False)[1].close()
+
+    def _unbuilt(self, request: EvaluationRequest, problem: Problem, why: NotBuilt, build_s: float) -> Evaluation:
+        first_line = next((line for line in why.diagnostics.splitlines() if "error" in line), why.diagnostics[:300])
+        findings = Findings(log=why.diagnostics)
+        findings.workloads = [not_run(one, EvaluationStatus.COMPILE_ERROR, first_line) for one in problem.workloads]
+        return self._evaluation(request, problem, findings, seed="", device_s=0.0, build_s=build_s)
+
+    def _evaluation(
+        self,
+        request: EvaluationRequest,
+        problem: Problem,
+        findings: Findings,
+        *,
+        seed: str,
+        device_s: float,
+        build_s: float,
+    ) -> Evaluation:
+        status, message = first_failure(findings.workloads)
+        passed = status is EvaluationStatus.PASSED
+        speedup, gain, noise = findings.overall() if passed else (None, None, None)
+        return Evaluation(
+            problem=problem.name,
+            solution_hash=request.solution.content_hash,
+            status=status,
+            message=message,
+            profile=request.profile,
+            workloads=tuple(findings.workloads),
+            speedup=speedup,
+            gain=gain,
+            noise=noise,
+            device=request.device,
+            device_fingerprint=self._fingerprint,
+            device_s=device_s,
+            build_s=build_s,
+            confinement=findings.confinement,
+            seed=seed,
+            load_average=os.getloadavg()[0],
+            log=findings.log,
+        )
+
+    def close(self) -> None:
+        """End every process and give all memory back."""
+        self._zygote.close()
+
+
+def thread_count(device: str) -> int:
+    """Read the threads off a CPU device's name: `cpu` is one, `cpu:N` is N.
+
+    Raises:
+        InvalidInput: the device is not a CPU.
+    """
+    kind, _, count = device.partition(":")
+    if kind != "cpu" or (count and not count.isdecimal()):
+        raise InvalidInput(f"unknown device {device!r}.", remedy="Use `cpu` (one thread) or `cpu:N`.")
+    return int(count or 1)
+
+
+def _key(problem: Problem, device: str) -> str:
+    return f"{device} {problem.model_dump_json()}"
+
+
+def _read(problem_dir: str) -> Problem:
+    return read_problem(Path(problem_dir), "cpu")
+
+
+def _require_same(problem: Problem, solution: Solution) -> None:
+    if solution.definition != problem.name:
+        raise InvalidInput(
+            f"solution {solution.name!r} is for definition {solution.definition!r}, the problem is {problem.name!r}.",
+            remedy="Correct solution.definition or choose the other problem.",
+        )
+
+
+def _noise(workplace: Workplace, bench: Bench) -> Ratio:
+    """A/A: the best baseline against its twin at every workload, in one set of rounds each."""
+    samples = []
+    for uuid, stage in bench.stages.items():
+        desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid)}
+        rounds = Rounds(stage, desks, workplace.flush, bench.chance, lambda: False)
+        rounds.warm()
+        measured, _ = rounds.measure(PROTOCOLS["screen"], ())
+        samples.append(log_ratios(measured.wall_us["baseline"], measured.wall_us["candidate"]))
+    return ratio(samples)
+
+
+def _timer(arrived_s: float, deadline_s: float | None) -> Callable[[], bool]:
+    return lambda: deadline_s is not None and time.perf_counter() - arrived_s > deadline_s
+
+
+def _last_level_cache_bytes() -> int:
+    sizes = [os.sysconf(name) for name in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE") if name in os.sysconf_names]
+    return max((size for size in sizes if size > 0), default=_DEFAULT_CACHE_BYTES)

@@ -1,0 +1,36 @@
+"""Hands a solution to an arm. Owns the LOAD request; the arm learns how to call, and nothing else."""
+
+import os
+
+from deep_agent.harness.arm import Arm
+from deep_agent.harness.memory import sealed_file
+from deep_agent.harness.wire import Verb
+from deep_agent.problem.definition import Definition
+from deep_agent.problem.solution import Solution
+
+
+def load(
+    arm: Arm, solution: Solution, definition: Definition, n_threads: int, *, artefact: bytes | None, timeout_s: float
+) -> None:
+    """Send the built object, or the Python sources, in sealed files.
+
+    Raises:
+        ArmFailed: it does not load.
+    """
+    spec = solution.spec
+    contents = [source.content.encode() for source in solution.sources] if artefact is None else [artefact]
+    payload: dict[str, object] = {
+        "kind": "python" if artefact is None else "native",
+        "entry": spec.entry_file,
+        "function": spec.entry_function,
+        "paths": [source.path for source in solution.sources],
+        "destination_passing": spec.destination_passing_style,
+        "outputs": list(definition.outputs),
+        "n_threads": n_threads,
+    }
+    fds = [sealed_file(content) for content in contents]
+    try:
+        arm.ask(Verb.LOAD, payload, fds, timeout_s=timeout_s)
+    finally:
+        for fd in fds:
+            os.close(fd)

@@ -1,0 +1,152 @@
+"""Times arms in interleaved, randomised rounds. Loads torch through the stage; reads no clock itself.
+
+A round visits every arm once, in random order, on the same stage. Looking early inflates false wins, so a
+protocol fixes in advance when it looks, and a clear loser is let go only far from the line.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from random import Random
+from statistics import median
+from typing import Final
+
+from deep_agent.harness.arm import ArmFailed, CallTiming
+from deep_agent.harness.compare import Comparison
+from deep_agent.harness.stage import CacheFlush, Desk, Stage, refusal
+from deep_agent.harness.statistics import is_hopeless, is_precise, log_ratios, ratio
+from deep_agent.problem.evaluation import ArmTiming, Ratio
+from deep_agent.problem.trace import EvaluationStatus
+
+SHORT_CALL_US: Final = 300.0
+"""Calls shorter than this are timed several times a visit, and the visit counts their median."""
+CALLS_PER_SHORT_VISIT: Final = 9
+HOPELESS_BELOW: Final = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How long to measure one workload."""
+
+    looks: tuple[int, ...]
+    """Numbers of rounds after which to stop if precise or hopeless; the last is the most."""
+    checked_share: float
+    """Share of the candidate's timed calls whose outputs are checked in full; at least one is."""
+    precise_at: float
+    """Half-width of the log interval that is good enough."""
+    with_twin: bool
+    """Whether the baseline's twin takes part, to show the noise."""
+
+
+PROTOCOLS: Final[Mapping[str, Protocol]] = {
+    "screen": Protocol(looks=(5,), checked_share=0.2, precise_at=0.02, with_twin=False),
+    "gate": Protocol(looks=(8, 14), checked_share=0.2, precise_at=0.004, with_twin=True),
+    "verify": Protocol(looks=(16, 30), checked_share=0.3, precise_at=0.003, with_twin=True),
+}
+
+
+@dataclass(slots=True)
+class Samples:
+    """Times of each arm, a visit a round, all of the same length."""
+
+    wall_us: dict[str, list[float]]
+    cpu_us: dict[str, list[float]]
+    idle_us: dict[str, list[float]]
+    """Processor time an arm used when nothing was asked of it, before each visit."""
+
+    @classmethod
+    def of(cls, arms: Iterable[str]) -> "Samples":
+        """Start with no rounds."""
+        names = tuple(arms)
+        return cls({n: [] for n in names}, {n: [] for n in names}, {n: [] for n in names})
+
+    def add(self, arm: str, timing: CallTiming) -> None:
+        """Take one visit."""
+        self.wall_us[arm].append(timing.wall_us)
+        self.cpu_us[arm].append(timing.cpu_us)
+        self.idle_us[arm].append(timing.idle_us)
+
+    def timing(self, arm: str) -> ArmTiming:
+        """Median visit of an arm."""
+        return ArmTiming(time_us=median(self.wall_us[arm]), cpu_us=median(self.cpu_us[arm]))
+
+    def ratio(self, reference: str, candidate: str) -> Ratio:
+        """Ratio of two arms: above 1 the candidate is faster."""
+        return ratio([log_ratios(self.wall_us[reference], self.wall_us[candidate])])
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Everything a measurement of one workload needs."""
+
+    stage: Stage
+    desks: Mapping[str, Desk]
+    """Arm name -> desk; `candidate` is the one under judgement, the others are trusted to be right."""
+    flush: CacheFlush
+    chance: Random
+    out_of_time: Callable[[], bool]
+
+    def warm(self) -> None:
+        """Call every arm twice, unmeasured; raises ArmFailed."""
+        for desk in self.desks.values():
+            for _ in range(2):
+                self.stage.call(desk, None)
+
+    def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:
+        """Measure until the protocol is content.
+
+        Args:
+            protocol: how long.
+            against: the arms the candidate must beat; hopeless only if it loses to the last of them.
+
+        Returns:
+            Samples, and the first wrong result of the candidate, if any.
+
+        Raises:
+            ArmFailed: an arm other than the candidate failed.
+        """
+        samples = Samples.of(self.desks)
+        checks_due = {self.chance.randrange(protocol.looks[0])}
+        for n_round in range(protocol.looks[-1]):
+            wrong = self._round(samples, check=n_round in checks_due or self.chance.random() < protocol.checked_share)
+            if wrong is not None:
+                return samples, wrong
+            done = n_round + 1
+            if done in protocol.looks and self._enough(samples, protocol, against):
+                break
+            if done >= protocol.looks[0] // 2 and self.out_of_time():
+                break
+        return samples, None
+
+    def _enough(self, samples: Samples, protocol: Protocol, against: Sequence[str]) -> bool:
+        if not against:
+            return False
+        found = samples.ratio(against[-1], "candidate")
+        return is_hopeless(found, floor=HOPELESS_BELOW) or is_precise(found, half_width=protocol.precise_at)
+
+    def _round(self, samples: Samples, *, check: bool) -> Comparison | None:
+        order = list(self.desks)
+        self.chance.shuffle(order)
+        for name in order:
+            desk = self.desks[name]
+            try:
+                timing, wrong = self._visit(desk, check=check and name == "candidate")
+            except ArmFailed as failure:
+                if name != "candidate":
+                    raise
+                return refusal(failure)
+            if wrong is not None:
+                return wrong
+            samples.add(name, timing)
+        return None
+
+    def _visit(self, desk: Desk, *, check: bool) -> tuple[CallTiming, Comparison | None]:
+        """Call once; more often when the call is short. The last call is the one that is checked."""
+        timing, chosen = self.stage.call(desk, self.flush)
+        if timing.wall_us < SHORT_CALL_US:
+            timings = [timing]
+            for _ in range(CALLS_PER_SHORT_VISIT - 1):
+                timing, chosen = self.stage.call(desk, self.flush)
+                timings.append(timing)
+            timing = CallTiming(*(median(column) for column in zip(*map(astuple, timings), strict=True)))
+        found = self.stage.check(desk, chosen) if check else None
+        return timing, found if found is not None and found.status is not EvaluationStatus.PASSED else None

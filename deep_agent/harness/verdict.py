@@ -1,0 +1,218 @@
+"""Judges one loaded solution on a bench: answers first, then times. Loads torch through the bench.
+
+The candidate's arm is new for every verdict and never serves another.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from deep_agent.harness.arm import Arm, ArmFailed
+from deep_agent.harness.bench import Bench, Workplace
+from deep_agent.harness.compare import Comparison
+from deep_agent.harness.examination import examine_hidden
+from deep_agent.harness.findings import correct, not_run, timed, wrong
+from deep_agent.harness.loading import load
+from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds, Samples
+from deep_agent.harness.stage import Desk, Stage, refusal
+from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
+from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
+from deep_agent.problem.solution import Solution
+from deep_agent.problem.trace import Correctness, EvaluationStatus
+
+LOAD_TIMEOUT_S: Final = 60.0
+_CPU_SLACK: Final = 1.3
+"""Processor time over wall time that a call may show beyond its threads, for the kernel's rounding."""
+_IDLE_SHARE: Final = 0.25
+"""Processor time an arm may use between calls, as a share of that within them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A solution ready to load: the built object, or None for Python."""
+
+    solution: Solution
+    artefact: bytes | None
+
+    @property
+    def collects(self) -> bool:
+        """Whether results are returned instead of written."""
+        return not self.solution.spec.destination_passing_style
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one verdict collects on its way."""
+
+    workloads: list[WorkloadEvaluation] = field(default_factory=list)
+    speedups: list[LogRatios] = field(default_factory=list)
+    gains: list[LogRatios] = field(default_factory=list)
+    noises: list[LogRatios] = field(default_factory=list)
+    confinement: tuple[str, ...] = ()
+    log: str = ""
+
+    def overall(self) -> tuple[Ratio | None, Ratio | None, Ratio | None]:
+        """Speed-up, gain and noise over the workloads that were timed; None where none was."""
+        speedup, gain, noise = (
+            ratio(samples) if samples else None for samples in (self.speedups, self.gains, self.noises)
+        )
+        return speedup, gain, noise
+
+
+class Verdict:
+    """One candidate before one bench."""
+
+    def __init__(self, workplace: Workplace, bench: Bench, protocol: str, out_of_time: Callable[[], bool]) -> None:
+        """Keep what the verdict needs; `out_of_time` ends timing early, never examination."""
+        self._workplace = workplace
+        self._bench = bench
+        self._protocol: Protocol = PROTOCOLS[protocol]
+        self._in_double = protocol == "verify"
+        self._out_of_time = out_of_time
+
+    def reach(self, candidate: Prepared, incumbent: Prepared | None) -> Findings:
+        """Examine and time.
+
+        Raises:
+            HarnessFailed: a trusted arm or the zygote broke.
+        """
+        findings = Findings()
+        arm = self._fork()
+        findings.confinement = arm.confinement
+        try:
+            if self._admit(arm, candidate, findings) and self._examine(arm, candidate, findings):
+                self._time(arm, candidate, incumbent, findings)
+        finally:
+            findings.log = arm.last_words()
+            arm.close()
+        return findings
+
+    def _fork(self) -> Arm:
+        workplace = self._workplace
+        return workplace.zygote.fork(workplace.limits, confine=True, n_threads=workplace.n_threads)
+
+    def _load(self, arm: Arm, prepared: Prepared) -> None:
+        load(
+            arm,
+            prepared.solution,
+            self._bench.problem.definition,
+            self._workplace.n_threads,
+            artefact=prepared.artefact,
+            timeout_s=LOAD_TIMEOUT_S,
+        )
+
+    def _admit(self, arm: Arm, candidate: Prepared, findings: Findings) -> bool:
+        try:
+            self._load(arm, candidate)
+        except ArmFailed as failure:
+            self._fail_all(findings, refusal(failure), "loading")
+            return False
+        failed = examine_hidden(arm, self._bench.hidden, collects=candidate.collects)
+        if failed is not None:
+            self._fail_all(findings, failed[1], f"on {failed[0]}")
+            return False
+        return True
+
+    def _fail_all(self, findings: Findings, found: Comparison, where: str) -> None:
+        findings.workloads = [wrong(workload, found, where) for workload in self._bench.problem.workloads]
+
+    def _examine(self, arm: Arm, candidate: Prepared, findings: Findings) -> bool:
+        """Check every visible workload once on inputs made for this moment; stop at the first failure."""
+        for workload in self._bench.problem.workloads:
+            if findings.workloads and findings.workloads[-1].status is not EvaluationStatus.PASSED:
+                failed = findings.workloads[-1]
+                findings.workloads.append(not_run(workload, failed.status, f"not run: {failed.uuid} failed"))
+                continue
+            found = self._answer(self._bench.stages[workload.uuid], arm, candidate)
+            passed = found.matches
+            findings.workloads.append(correct(workload, found.correctness) if passed else wrong(workload, found))
+        return all(one.status is EvaluationStatus.PASSED for one in findings.workloads)
+
+    def _answer(self, stage: Stage, arm: Arm, candidate: Prepared) -> Comparison:
+        try:
+            desk = stage.seat(arm, collects=candidate.collects)
+        except ArmFailed as failure:
+            return refusal(failure)
+        try:
+            _, chosen = stage.call(desk, None)
+            expected = stage.expected_in_double(chosen) if self._in_double else None
+            return stage.check(desk, chosen, expected=expected)
+        except ArmFailed as failure:
+            return refusal(failure)
+        finally:
+            stage.leave(desk)
+
+    def _time(self, arm: Arm, candidate: Prepared, incumbent: Prepared | None, findings: Findings) -> None:
+        rival = self._fork() if incumbent is not None else None
+        try:
+            if rival is not None and incumbent is not None:
+                self._load(rival, incumbent)
+            for index, examined in enumerate(findings.workloads):
+                if self._is_lost(findings) or (index and self._out_of_time()):
+                    break
+                stage = self._bench.stages[examined.uuid]
+                seated = self._seat_all(stage, arm, candidate, rival, incumbent)
+                try:
+                    found = self._measure(stage, examined, seated, findings)
+                finally:
+                    for name in seated.keys() & {"candidate", "incumbent"}:
+                        stage.leave(seated[name])
+                if found is not None:
+                    findings.workloads[index] = wrong(self._bench.problem.workloads[index], found, "while timed")
+                    break
+        finally:
+            if rival is not None:
+                rival.close()
+
+    def _is_lost(self, findings: Findings) -> bool:
+        """Whether what was timed so far already shows a clear loss to the incumbent."""
+        return bool(findings.gains) and is_hopeless(ratio(findings.gains), floor=HOPELESS_BELOW)
+
+    def _seat_all(
+        self, stage: Stage, arm: Arm, candidate: Prepared, rival: Arm | None, incumbent: Prepared | None
+    ) -> dict[str, Desk]:
+        uuid = stage.workload.uuid
+        seated = {"baseline": self._bench.best[uuid].desks[uuid]}
+        if self._protocol.with_twin:
+            seated["twin"] = self._bench.twin(uuid)
+        seated["candidate"] = stage.seat(arm, collects=candidate.collects)
+        if rival is not None and incumbent is not None:
+            seated["incumbent"] = stage.seat(rival, collects=incumbent.collects)
+        return seated
+
+    def _measure(
+        self, stage: Stage, examined: WorkloadEvaluation, seated: dict[str, Desk], findings: Findings
+    ) -> Comparison | None:
+        rounds = Rounds(stage, seated, self._workplace.flush, self._bench.chance, self._out_of_time)
+        against = ["baseline", *(["incumbent"] if "incumbent" in seated else [])]
+        try:
+            rounds.warm()
+        except ArmFailed as failure:
+            return refusal(failure)
+        samples, found = rounds.measure(self._protocol, against)
+        if found is not None:
+            return found
+        found = self._audit(samples)
+        if found is not None:
+            return found
+        index = next(i for i, one in enumerate(findings.workloads) if one.uuid == examined.uuid)
+        findings.workloads[index] = timed(examined, samples, self._bench.best[examined.uuid].source.name)
+        for arm_name, kept in (("baseline", findings.speedups), ("incumbent", findings.gains)):
+            if arm_name in seated:
+                kept.append(log_ratios(samples.wall_us[arm_name], samples.wall_us["candidate"]))
+        if "twin" in seated:
+            findings.noises.append(log_ratios(samples.wall_us["baseline"], samples.wall_us["twin"]))
+        return None
+
+    def _audit(self, samples: Samples) -> Comparison | None:
+        """Refuse processor time that the wall clock did not see: more threads than the device, or work between calls."""
+        wall_us, cpu_us = sum(samples.wall_us["candidate"]), sum(samples.cpu_us["candidate"])
+        idle_us = sum(samples.idle_us["candidate"])
+        n_threads = self._workplace.n_threads
+        if cpu_us > n_threads * _CPU_SLACK * wall_us:
+            reason = f"it used {cpu_us / wall_us:.1f} processors where the device has {n_threads}"
+        elif idle_us > _IDLE_SHARE * cpu_us + 1000.0 * len(samples.idle_us["candidate"]):
+            reason = f"it worked {idle_us / 1e3:.1f} ms between calls, against {cpu_us / 1e3:.1f} ms within them"
+        else:
+            return None
+        return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), reason)
