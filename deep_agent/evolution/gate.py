@@ -79,17 +79,24 @@ def decide(evaluation: Evaluation, *, champion: Champion | None, noise: Ratio) -
         return _first(evaluation)
     if evaluation.solution_hash == champion.solution_hash:
         return Reject(reason=f"it is version {champion.seq}, the champion, once more")
-    if evaluation.gain is None:
-        return Reject(reason="it was not timed against the champion, so nothing is proved")
+    n_timed = sum(one.gain is not None for one in evaluation.workloads)
+    if evaluation.gain is None or n_timed < len(evaluation.workloads):
+        return Reject(reason=_partly_timed(n_timed, evaluation))
     return _compare(evaluation, evaluation.gain, champion, evaluation.noise or noise)
 
 
 def _first(evaluation: Evaluation) -> Improve | Reject:
-    if evaluation.speedup is None:
-        return Reject(reason="it is correct but was not timed, so it cannot be a champion")
+    n_timed = sum(one.speedup is not None for one in evaluation.workloads)
+    if evaluation.speedup is None or n_timed < len(evaluation.workloads):
+        return Reject(reason=_partly_timed(n_timed, evaluation))
     return Improve(
         kind="seed", reason=f"first correct candidate, {evaluation.speedup.value:.3f} times as fast as the library"
     )
+
+
+def _partly_timed(n_timed: int, evaluation: Evaluation) -> str:
+    lead = f"; {evaluation.gain.value:.3f} of the champion's speed on those" if evaluation.gain is not None else ""
+    return f"it is correct, but only {n_timed} of {len(evaluation.workloads)} workloads were timed{lead}"
 
 
 def _compare(evaluation: Evaluation, gain: Ratio, champion: Champion, noise: Ratio) -> Improve | Match | Reject:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.refs import Ref
@@ -27,6 +28,12 @@ VERSIONS = b"refs/versions/"
 SOLUTION_FILE = b"solution.json"
 SOURCES = b"sources"
 _FILE_MODE, _TREE_MODE = 0o100644, 0o040000
+
+
+def lineage_path(lineages: Path, search: str) -> Path:
+    """Where the lineage of a search lies among all lineages; every character of the name is safe in a path."""
+    return lineages / f"{quote(search, safe='')}.git"
+
 
 _Folder = dict[bytes, "bytes | _Folder"]
 
@@ -79,10 +86,14 @@ class Lineage:
             return
         with self._repo() as repo:
             missing = {ref for ref, sha in wanted.items() if ObjectID(sha.encode()) not in repo.object_store}
-            present = {bytes(ref) for ref in repo.refs.allkeys() if ref.startswith((VERSIONS, CHAMPION_REF))}
-        for ref in wanted.keys() - missing:
+            present = {
+                bytes(ref): repo.refs[ref].decode()
+                for ref in repo.refs.allkeys()
+                if ref.startswith((VERSIONS, CHAMPION_REF))
+            }
+        for ref in {ref for ref, sha in wanted.items() if present.get(ref) != sha} - missing:
             put_atomically(self._path / ref.decode(), wanted[ref].encode() + b"\n", scratch=self._path)
-        for ref in present - wanted.keys():
+        for ref in present.keys() - wanted.keys():
             (self._path / ref.decode()).unlink(missing_ok=True)
         if missing:
             names = ", ".join(sorted(ref.decode() for ref in missing))

@@ -1,6 +1,5 @@
 """Owns a version of a lineage as values, and its commit message with trailers; touches no file."""
 
-from statistics import mean
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -26,6 +25,8 @@ class Version(FrozenValue):
     """Commit of the version it was built from; None for the first."""
     solution: Solution
     evaluation: Evaluation
+    sol_score: Annotated[float, Field(ge=0, le=1)] | None
+    """Mean over the workloads; None without bounds."""
     timestamp_s: Annotated[int, Field(ge=0)]
     """Seconds since the epoch, given by the caller, so that equal versions give equal commits."""
 
@@ -53,12 +54,6 @@ class CommittedVersion(FrozenValue):
     """Every trailer in order; `Evaluation` occurs once a workload."""
 
 
-def mean_sol_score(evaluation: Evaluation) -> float | None:
-    """Mean clamped SOL Score over the workloads; None unless every workload has one."""
-    scores = [one.score.clamped for one in evaluation.workloads if one.score is not None]
-    return mean(scores) if scores and len(scores) == len(evaluation.workloads) else None
-
-
 def render_message(version: Version) -> str:
     """Write the commit message: a subject line, then trailers.
 
@@ -67,7 +62,7 @@ def render_message(version: Version) -> str:
     evaluation = version.evaluation
     speedup = evaluation.speedup
     assert speedup is not None, "the gate lets no untimed candidate pass"
-    score = mean_sol_score(evaluation)
+    score = version.sol_score
     trailers = [
         ("Seq", str(version.seq)),
         ("Kind", version.kind),

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
+from deep_agent.evolution.step import VaryStep
 from deep_agent.htdag.node import JsonObject
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
@@ -56,6 +57,8 @@ class VaryFinding(NodeFinding):
     """What failed and why, in the judge's words."""
     note: str = ""
     """What was tried, such as the schedule."""
+    step: VaryStep | None = None
+    """What the search itself needs of it: points tried, blobs, the version; None only in old records."""
 
 
 class VerifyFinding(NodeFinding):
@@ -137,6 +140,13 @@ def best_baseline(characterization: Characterization) -> str:
     """Name the baseline the problem is measured against: the fastest on most workloads, ties by name."""
     names = sorted(characterization.best.values())
     return max(names, key=names.count) if names else "none"
+
+
+def library_solution(characterization: Characterization) -> Solution | None:
+    """Give the library's call as a solution: the best baseline's if it can be written as one, else another's."""
+    best = best_baseline(characterization)
+    able = [one for one in characterization.baselines if one.solution is not None and one.time_us]
+    return next((one.solution for one in sorted(able, key=lambda one: one.name != best)), None)
 
 
 def answer_figures(known: CharacterizeFinding, verified: VerifyFinding) -> AnswerFigures | None:
