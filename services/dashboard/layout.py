@@ -2,7 +2,7 @@
 
 Each level is layered by itself: the longest path gives the column, the barycentre of the predecessors the
 order within it. A composite is drawn as a frame around its own level, so children are placed first. Two
-rules keep long levels legible: a tall column splits into several, and columns wrap into bands.
+rules keep long levels legible: a tall column of leaves becomes a grid, and columns wrap into bands.
 """
 
 from collections import defaultdict
@@ -17,7 +17,8 @@ SMALL_GAP_X = 16.0
 PADDING, HEADER_H = 14.0, 30.0
 CROWDED = 6
 """A level with more children than this draws its atomic ones small."""
-TALLEST_COLUMN = 8
+GRID_COLUMNS = 5
+"""Childless siblings in one column, if more than this, stand in a grid of so many columns, row by row."""
 BAND_W = 600.0
 """Columns of one level wrap beyond this width."""
 DEEPEST = 300
@@ -97,7 +98,7 @@ class _Levels:
                 self._sizes[node] = (max(inner_w, SMALL_W) + 2 * PADDING, inner_h + HEADER_H + PADDING)
             else:
                 self._sizes[node] = (SMALL_W, SMALL_H) if crowded else (CELL_W, CELL_H)
-        columns = [part for column in _columns(level, self._followers) for part in _split(column)]
+        columns = [part for column in _columns(level, self._followers) for part in self._gridded(column)]
         spots, size = _bands(columns, self._sizes, gap_x=SMALL_GAP_X if crowded else GAP_X)
         self._spots[owner] = spots
         return size
@@ -111,6 +112,11 @@ class _Levels:
             into.append(Box(id=node, x=left, y=top, w=w, h=h, is_frame=is_frame, depth=depth))
             if is_frame:
                 self.place(node, at=(left + PADDING, top + HEADER_H), depth=depth + 1, into=into)
+
+    def _gridded(self, column: Sequence[str]) -> list[Sequence[str]]:
+        if len(column) <= GRID_COLUMNS or any(self._children.get(node) for node in column):
+            return [column]
+        return [column[start::GRID_COLUMNS] for start in range(GRID_COLUMNS)]
 
 
 def _columns(level: Sequence[str], followers: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -152,10 +158,6 @@ def _topological(
 
 def _barycentre(rows: Sequence[float]) -> float:
     return sum(rows) / len(rows) if rows else -1.0
-
-
-def _split(column: Sequence[str]) -> list[Sequence[str]]:
-    return [column[start : start + TALLEST_COLUMN] for start in range(0, len(column), TALLEST_COLUMN)]
 
 
 def _bands(columns: Sequence[Sequence[str]], sizes: Mapping[str, _Size], *, gap_x: float) -> tuple[list[_Spot], _Size]:

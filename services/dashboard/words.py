@@ -2,6 +2,9 @@
 
 import datetime
 
+ABSENT = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 TONES = {
     "paused": "held",
     "waiting_user": "held",
@@ -47,7 +50,7 @@ def elide(text: str, longest: int) -> str:
 def duration(seconds: float | None) -> str:
     """Write a wall time: `850 ms`, `12.3 s`, `2 m 05 s`, `1 h 12 m`; a dash for None."""
     if seconds is None:
-        return "–"
+        return ABSENT
     seconds = max(seconds, 0.0)
     if seconds < 0.9995:
         return f"{seconds * 1e3:.0f} ms"
@@ -62,7 +65,7 @@ def duration(seconds: float | None) -> str:
 def device_time(microseconds: float | None) -> str:
     """Write a device time in µs, ms or s with three figures; a dash for None."""
     if microseconds is None:
-        return "–"
+        return ABSENT
     for unit, scale in (("µs", 1.0), ("ms", 1e3)):
         if microseconds < 999.5 * scale:
             return f"{microseconds / scale:.3g} {unit}"
@@ -70,14 +73,14 @@ def device_time(microseconds: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Write a speed-up: `1.84×`; a dash for None."""
-    return "–" if value is None else f"{value:.2f}×"
+    """Write a speed-up: two decimals and a multiplication sign; a dash for None."""
+    return ABSENT if value is None else f"{value:.2f}{TIMES}"
 
 
 def moment(at_s: float | None) -> str:
     """Write a time as `2026-11-23 18:04:05` UTC; a dash for None."""
     if at_s is None:
-        return "–"
+        return ABSENT
     return datetime.datetime.fromtimestamp(at_s, tz=datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -12,9 +12,9 @@ T0 = 1_790_000_000.0
 JOB = "job-7f3a"
 
 
-def make_job(id: str = JOB, *, problems: Sequence[str] = ("/p/rmsnorm",), **fields: Any) -> Job:
+def make_job(job_id: str = JOB, *, problems: Sequence[str] = ("/p/rmsnorm",), **fields: Any) -> Job:
     given = {
-        "id": id,
+        "id": job_id,
         "project": "default",
         "goal": Goal(problems=tuple(problems), device="cpu"),
         "status": "running",
@@ -27,11 +27,11 @@ def make_job(id: str = JOB, *, problems: Sequence[str] = ("/p/rmsnorm",), **fiel
     return Job.model_validate(given | fields)
 
 
-def make_node(id: str, state: str = "pending", **fields: Any) -> NodeView:
-    owner, _, name = id.rpartition(".")
+def make_node(node_id: str, state: str = "pending", **fields: Any) -> NodeView:
+    owner, _, name = node_id.rpartition(".")
     started = None if state == "pending" else T0 + 1
     given = {
-        "id": id,
+        "id": node_id,
         "owner": owner,
         "name": name,
         "title": "",
@@ -131,6 +131,6 @@ def make_events(n: int = 12, *, job: str = JOB) -> tuple[Event, ...]:
     )
 
 
-def make_view(problems: Sequence[str] = ("/p/rmsnorm",), id: str = JOB, **fields: Any) -> JobView:
-    job = make_job(id, problems=problems, **fields)
-    return job_view(job, make_graph(problems, job=id), make_versions(job=id))
+def make_view(problems: Sequence[str] = ("/p/rmsnorm",), job_id: str = JOB, **fields: Any) -> JobView:
+    job = make_job(job_id, problems=problems, **fields)
+    return job_view(job, make_graph(problems, job=job_id), make_versions(job=job_id))
