@@ -57,8 +57,8 @@ class VaryFinding(NodeFinding):
     """What failed and why, in the judge's words."""
     note: str = ""
     """What was tried, such as the schedule."""
-    step: VaryStep | None = None
-    """What the search itself needs of it: points tried, blobs, the version; None only in old records."""
+    step: VaryStep = VaryStep()
+    """What later steps of the search need of it: points tried, blobs, the version."""
 
 
 class VerifyFinding(NodeFinding):

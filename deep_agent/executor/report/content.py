@@ -38,14 +38,21 @@ class SearchStep(FrozenValue):
 class ProblemContent(FrozenValue):
     """Everything the report says of one problem."""
 
-    problem: Problem
+    name: str
+    """The definition's name; what the goal said where it could not be read."""
+    problem: Problem | None
+    """None when it could not be read or characterized."""
     ending: Ending
     ending_reason: str
     """One sentence: why the search stopped, or what broke."""
     characterization: Characterization | None = None
     bounds: tuple[SolBound, ...] = ()
     """In the order of the problem's workloads; may be empty when tracing failed."""
+    notes: tuple[str, ...] = ()
+    """What could not be done before the search, in sentences."""
     verification: Evaluation | None = None
+    judged: Literal["answer", "refuted"] = "answer"
+    """refuted: the verification is of a candidate that did not stand, so it says nothing of the answer."""
     answer: Solution | None = None
     """The winner, or the library call when nothing was faster."""
     first: Solution | None = None

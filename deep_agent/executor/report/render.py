@@ -20,6 +20,7 @@ from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.evaluation import WorkloadEvaluation
+from deep_agent.problem.problem import Problem
 from deep_agent.problem.value import FrozenValue
 from deep_agent.problem.workload import Workload
 
@@ -111,7 +112,7 @@ def _rows(content: ProblemContent) -> tuple[WorkloadRow, ...]:
     bounds = {bound.workload: bound for bound in content.bounds}
     found = {one.uuid: one for one in content.verification.workloads} if content.verification is not None else {}
     baselines = content.characterization.baselines if content.characterization is not None else ()
-    listed = {workload.uuid: workload for workload in content.problem.workloads}
+    listed = {workload.uuid: workload for workload in content.problem.workloads} if content.problem is not None else {}
     hidden = {uuid: Workload(uuid=uuid, axes={}) for uuid in found if uuid not in listed}
     return tuple(
         WorkloadRow(
@@ -125,17 +126,18 @@ def _rows(content: ProblemContent) -> tuple[WorkloadRow, ...]:
 
 
 def _roofline(content: ProblemContent, device: DeviceModel | None) -> Markup | None:
-    if device is None or content.verification is None:
+    if device is None or content.verification is None or content.problem is None:
         return None
-    return roofline(roofline_points(content.bounds, content.verification.workloads), device, _dtype(content))
+    dtype = _dtype(content.problem, content.bounds)
+    return roofline(roofline_points(content.bounds, content.verification.workloads), device, dtype)
 
 
-def _dtype(content: ProblemContent) -> DType:
+def _dtype(problem: Problem, bounds: tuple[SolBound, ...]) -> DType:
     """Choose whose peak the flat roof is: the type with the most multiply-adds, else the first input's."""
-    macs = {dtype: count for bound in content.bounds for dtype, count in bound.work.macs.items() if count > 0}
+    macs = {dtype: count for bound in bounds for dtype, count in bound.work.macs.items() if count > 0}
     if macs:
         return max(macs, key=lambda dtype: macs[dtype])
-    return next(iter(content.problem.definition.inputs.values())).dtype
+    return next(iter(problem.definition.inputs.values())).dtype
 
 
 def _difference(content: ProblemContent) -> tuple[SourceLine, ...]:

@@ -11,8 +11,13 @@ from builders import (
     make_problem,
     make_solution,
 )
+
+from deep_agent.executor.action import ActionContext
+from deep_agent.executor.findings import CharacterizeFinding, VerifyFinding
 from deep_agent.executor.report.content import ProblemContent, ReportContent, SearchStep
 from deep_agent.htdag.goal import Spend
+from deep_agent.htdag.job import GraphView, NodeView
+from deep_agent.htdag.node import JobId
 
 SPEND = Spend(wall_s=61.2, device_s=40.1, evaluations=12)
 
@@ -30,6 +35,7 @@ def make_steps() -> tuple[SearchStep, ...]:
 
 def make_problem_content(**changes: Any) -> ProblemContent:
     fields: dict[str, Any] = {
+        "name": "double",
         "problem": make_problem(),
         "ending": "faster",
         "ending_reason": "No better kernel in the last 24 evaluations.",
@@ -54,3 +60,71 @@ def make_report_content(*problems: ProblemContent, **changes: Any) -> ReportCont
         "spend": SPEND,
     }
     return ReportContent.model_validate(fields | changes)
+
+
+def make_known(**changes: Any) -> CharacterizeFinding:
+    fields: dict[str, Any] = {
+        "problem": make_problem(),
+        "characterization": make_characterization(),
+        "bounds": (make_bound(),),
+        "device": make_device(),
+    }
+    return CharacterizeFinding.model_validate(fields | changes)
+
+
+def make_verified(**changes: Any) -> VerifyFinding:
+    fields: dict[str, Any] = {
+        "verdict": "verified",
+        "solution_hash": make_solution().content_hash,
+        "solution": make_solution(),
+        "evaluation": make_evaluation(),
+    }
+    return VerifyFinding.model_validate(fields | changes)
+
+
+def make_context(**changes: Any) -> ActionContext:
+    """A context in which nothing is cancelled and nothing is heard."""
+    fields: dict[str, Any] = {
+        "job_id": "job-1",
+        "node_id": "job-1.goal.optimize-1.package",
+        "attempt": 1,
+        "goal": make_goal(),
+        "params": {"problem": "problems/double"},
+        "deadline_s": 100.0,
+        "job_deadline_s": 100.0,
+        "job_spend": SPEND,
+        "now_s": lambda: 50.0,
+        "cancelled": lambda: False,
+        "progress": lambda _kind, _payload: None,
+        "siblings": tuple,
+        "owner_inputs": dict,
+    }
+    return ActionContext(**(fields | changes))
+
+
+def make_node_view(node_id: str, handler: str, **changes: Any) -> NodeView:
+    """A node that is done; its name and owner come from its id."""
+    owner, _, name = node_id.rpartition(".")
+    fields: dict[str, Any] = {
+        "id": node_id,
+        "owner": owner,
+        "name": name,
+        "title": name,
+        "kind": "composite" if handler in {"goal", "optimize", "evolve"} else "atomic",
+        "handler": handler,
+        "lane": "cpu",
+        "state": "done",
+        "attempt": 1,
+        "params": {},
+        "outputs": {},
+        "reason": "",
+        "spend": Spend(),
+        "replaces": None,
+        "started_s": 1.0,
+        "ended_s": 2.0,
+    }
+    return NodeView.model_validate(fields | changes)
+
+
+def make_graph(*nodes: NodeView) -> GraphView:
+    return GraphView(job_id=JobId("job-1"), event_seq=9, nodes=nodes, edges=())

@@ -1,0 +1,1 @@
+"""What atomic nodes do, one file an action."""

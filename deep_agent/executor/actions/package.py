@@ -1,0 +1,81 @@
+"""Packs the answer to a problem into a folder that loads without this project. Writes files; reads versions."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from deep_agent.executor.action import ActionContext
+from deep_agent.executor.artefact.files import Artefact, artefact_files
+from deep_agent.executor.findings import (
+    CharacterizeFinding,
+    PackageFinding,
+    VerifyFinding,
+    answer_figures,
+    library_solution,
+    verify_outputs,
+)
+from deep_agent.executor.folder import JobFolder, put
+from deep_agent.htdag.node import JsonObject
+from deep_agent.htdag.outcome import Outcome
+
+
+class Package:
+    """The `package` action."""
+
+    def __init__(self, home: Path) -> None:
+        """Keep the folder under which everything of a run lies."""
+        self._home = home
+
+    def run(self, inputs: Mapping[str, JsonObject], ctx: ActionContext) -> Outcome:
+        """Write the artefact; writing again gives the same files.
+
+        Raises:
+            Interrupted: the job was cancelled, or the process is stopping.
+            ResourceExhausted: the disk is full.
+        """
+        ctx.check()
+        artefact = _artefact(inputs, now_s=ctx.now_s())
+        if artefact is None:
+            finding = PackageFinding(folder="", files=(), figures=None)
+            return Outcome(outputs=finding.as_outputs(), reason="There is no solution to pack.")
+        folder = JobFolder(self._home, ctx.job_id).problem(
+            ctx.goal, str(ctx.params["problem"]), artefact.known.problem.name
+        )
+        made = artefact_files(artefact)
+        for path, text in made.items():
+            ctx.check()
+            put(folder / path, text)
+        finding = PackageFinding(folder=str(folder), files=tuple(sorted(made)), figures=artefact.figures)
+        return Outcome(outputs=finding.as_outputs())
+
+
+def _artefact(inputs: Mapping[str, JsonObject], *, now_s: float) -> Artefact | None:
+    """Gather what is packed: the verified winner, else the library's call; None when neither exists."""
+    known = CharacterizeFinding.model_validate(inputs["characterize"])
+    outputs = verify_outputs(inputs)
+    verified = VerifyFinding.model_validate(outputs) if outputs is not None else None
+    stands = verified is not None and verified.verdict != "refuted" and verified.solution is not None
+    solution = verified.solution if verified is not None and stands else library_solution(known.characterization)
+    if solution is None:
+        return None
+    return Artefact(
+        known=known,
+        solution=solution,
+        evaluation=verified.evaluation if verified is not None and stands else None,
+        figures=answer_figures(known, verified) if verified is not None and stands else None,
+        is_library=verified is None or verified.verdict != "verified",
+        made_at=datetime.fromtimestamp(now_s, tz=UTC).astimezone().replace(tzinfo=None).isoformat(),
+        libs=_libraries(),
+    )
+
+
+def _libraries() -> dict[str, str]:
+    """Look up versions in the installed packages' metadata; loading torch for its version would be dear."""
+    found = {}
+    for name in ("torch", "apache-tvm-ffi"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
