@@ -85,7 +85,7 @@ class Definition(PublicRecord):
         bound.update(axes)
         for name, axis in self.axes.items():
             if isinstance(axis, ExprAxis):
-                bound[name] = evaluate_expression(axis.expression, bound)
+                bound[name] = _evaluated(self.name, name, axis, bound)
             elif isinstance(axis, VarAxis) and name not in bound:
                 raise InvalidInput(
                     f"definition {self.name!r}: axis {name!r} has no size.", remedy="Add it to the workload's axes."
@@ -106,6 +106,16 @@ class Definition(PublicRecord):
         if spec.is_scalar:
             return 0
         return -(-prod(self.shape(tensor, sizes)) * spec.dtype.bits // 8)
+
+
+def _evaluated(definition: str, name: str, axis: ExprAxis, bound: Mapping[str, int]) -> int:
+    try:
+        return evaluate_expression(axis.expression, bound)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"definition {definition!r}, axis {name!r}: {error.message}",
+            remedy="Correct the expression, or the sizes it is given.",
+        ) from error
 
 
 def _top_level_functions(source: str) -> dict[str, tuple[str, ...]]:
