@@ -208,9 +208,7 @@ class Arm:
             return otherwise
 
     def _how_it_died(self) -> str:
-        words = self.last_words()
-        cause = "the process died (a write to a read-only input, an address out of bounds or a limit does that)"
-        return f"{cause}: {words}" if words else f"{cause}."
+        return "the process died: a write to a read-only input, an address out of bounds, or a limit does that."
 
     def last_words(self) -> str:
         """What the arm wrote to its output, at most 16 KiB of the end; data, never evidence."""

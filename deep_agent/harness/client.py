@@ -100,6 +100,9 @@ class _Program:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "OMP_NUM_THREADS": "1",
+            # Freed memory stays mapped: the oracle's large results would otherwise cost page faults each time.
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": "-1",
         }
         with theirs:
             self._process = subprocess.Popen(

@@ -86,9 +86,9 @@ class Rounds:
     out_of_time: Callable[[], bool]
 
     def warm(self) -> None:
-        """Call every arm twice, unmeasured; raises ArmFailed."""
+        """Call every arm a few times, unmeasured; raises ArmFailed."""
         for desk in self.desks.values():
-            for _ in range(2):
+            for _ in range(desk.n_warm_calls):
                 self.stage.call(desk, None)
 
     def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:

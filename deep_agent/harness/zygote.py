@@ -16,6 +16,8 @@ import warnings
 from typing import Any, Final
 
 import torch
+import torch._dynamo
+import torch._inductor.compile_fx  # loaded once here, so that no arm pays for it
 
 from deep_agent.harness.child import ArmProcess
 from deep_agent.harness.confine import (
