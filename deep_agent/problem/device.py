@@ -20,6 +20,8 @@ class Bandwidth(FrozenValue):
     """Bytes read plus bytes written by a copy whose stores bypass the cache."""
     triad_bytes_per_s: Rate
     """Bytes read plus written by a[i] = b[i] + s * c[i] with stores that bypass the cache."""
+    write_bytes_per_s: Rate | None = None
+    """Writing alone past the cache; None where it was not measured."""
 
 
 class DeviceModel(FrozenValue):
@@ -47,7 +49,12 @@ class DeviceModel(FrozenValue):
     def fastest_bytes_per_s(self) -> float:
         """The highest sustained rate of any access kind."""
         bandwidth = self.bandwidth
-        return max(bandwidth.read_bytes_per_s, bandwidth.copy_bytes_per_s, bandwidth.triad_bytes_per_s)
+        return max(
+            bandwidth.read_bytes_per_s,
+            bandwidth.copy_bytes_per_s,
+            bandwidth.triad_bytes_per_s,
+            bandwidth.write_bytes_per_s or 0.0,
+        )
 
     def peak_mac_per_s(self, dtype: DType) -> float:
         """Peak multiply-adds a second for operands of this type; infinite when it has no rate."""

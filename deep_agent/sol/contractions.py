@@ -1,0 +1,142 @@
+"""Owns the multiply-adds of every contraction, and the element type whose rate prices them."""
+
+from collections.abc import Callable
+from math import log2, prod
+
+from deep_agent.problem.dtype import DType
+from deep_agent.problem.opgraph import Operation, OpGraph
+from deep_agent.sol.demand import attention_is_causal
+from deep_agent.sol.operands import base_name, flag_at, needed_tensor
+from deep_agent.sol.viewmaps import VIEW_MAPS
+
+MacRule = Callable[[OpGraph, Operation, tuple[int, ...]], float]
+"""From an operation and the positions of the outputs that anyone needs to multiply-adds."""
+
+
+def _product(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """Every output element of a matrix product takes one multiply-add a step of the inner axis."""
+    left = needed_tensor(graph, operation, 1 if base_name(operation) in {"addmm", "baddbmm", "addmv"} else 0)
+    return prod(graph.value(operation.outputs[0]).shape) * (left.shape[-1] if left.shape else 1)
+
+
+def _outer(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    return prod(graph.value(operation.outputs[0]).shape)
+
+
+def _convolution(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """Weight is (out, in/groups, kernel), or (in, out/groups, kernel) when transposed."""
+    weight = needed_tensor(graph, operation, 1)
+    over = needed_tensor(graph, operation, 0) if flag_at(operation, 6, "transposed") else None
+    shape = graph.value(operation.outputs[0]).shape if over is None else over.shape
+    return prod(shape) * prod(weight.shape[1:])
+
+
+def _convolution_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """One convolution for each gradient that is needed; the bias gradient multiplies nothing."""
+    weight = needed_tensor(graph, operation, 2)
+    over = needed_tensor(graph, operation, 1 if flag_at(operation, 7, "transposed") else 0)
+    return prod(over.shape) * prod(weight.shape[1:]) * len({0, 1}.intersection(wanted))
+
+
+def visible_pairs(n_queries: int, n_keys: int, *, causal: bool) -> int:
+    """Count the (query, key) pairs attention looks at; causal masks align at the first query and key."""
+    if not causal:
+        return n_queries * n_keys
+    full = max(0, n_queries - n_keys)
+    rising = n_queries - full
+    return rising * (rising + 1) // 2 + full * n_keys
+
+
+def _attention(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """Two products: scores over the query's width, outputs over the value's."""
+    query, key, value = (needed_tensor(graph, operation, at).shape for at in (0, 1, 2))
+    pairs = visible_pairs(query[-2], key[-2], causal=attention_is_causal(operation))
+    return prod(query[:-2]) * pairs * (query[-1] + value[-1])
+
+
+def _attention_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """Five products: scores, dP and dV, dQ and dK."""
+    query, key, value = (needed_tensor(graph, operation, at).shape for at in (1, 2, 3))
+    place = {"_scaled_dot_product_flash_attention_for_cpu_backward": 7}.get(base_name(operation), 10)
+    pairs = visible_pairs(query[-2], key[-2], causal=flag_at(operation, place, "is_causal"))
+    return prod(query[:-2]) * pairs * (3 * query[-1] + 2 * value[-1])
+
+
+def _distance(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    return prod(graph.value(operation.outputs[0]).shape) * needed_tensor(graph, operation, 0).shape[-1]
+
+
+MAC_RULES: dict[str, MacRule] = {
+    **dict.fromkeys(
+        ("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot", "matmul", "linear", "_scaled_mm", "_int_mm"),
+        _product,
+    ),
+    **dict.fromkeys(("convolution", "_convolution"), _convolution),
+    **dict.fromkeys(
+        (
+            "_scaled_dot_product_flash_attention_for_cpu",
+            "_scaled_dot_product_flash_attention",
+            "_scaled_dot_product_efficient_attention",
+            "_scaled_dot_product_cudnn_attention",
+            "scaled_dot_product_attention",
+            "_scaled_dot_product_attention_math",
+        ),
+        _attention,
+    ),
+    **dict.fromkeys(
+        (
+            "_scaled_dot_product_flash_attention_for_cpu_backward",
+            "_scaled_dot_product_flash_attention_backward",
+            "_scaled_dot_product_efficient_attention_backward",
+        ),
+        _attention_backward,
+    ),
+    "convolution_backward": _convolution_backward,
+    "_cdist_forward": _distance,
+    "addr": _outer,
+}
+"""Contractions with a rule."""
+
+OPERANDS_AT: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(("addmm", "baddbmm", "addmv", "addr"), (1, 2)),
+    "convolution_backward": (1, 2),
+    **dict.fromkeys([name for name in MAC_RULES if name.endswith(("attention_backward", "cpu_backward"))], (1, 2)),
+}
+"""Positions of the two operands whose types choose the rate; (0, 1) where absent."""
+
+
+def fft_flop(n_elements: int) -> float:
+    """Count the operations of a Fourier transform: 5 N log2 N."""
+    return 5 * n_elements * log2(n_elements) if n_elements > 1 else 0.0
+
+
+def source_types(graph: OpGraph) -> dict[int, DType]:
+    """Give each value the narrowest type that already holds its numbers.
+
+    A reference that widens bf16 operands before a product computes nothing that bf16 multipliers with wide
+    sums would not, so the narrow type's rate prices it.
+    """
+    found = {value.id: value.dtype for value in graph.values}
+    for operation in graph.operations:
+        name = base_name(operation)
+        if (
+            not operation.outputs
+            or not (name in VIEW_MAPS or name in {"clone", "_to_copy"})
+            or name in {"cat", "stack"}
+        ):
+            continue
+        source = found[needed_tensor(graph, operation, 0).id]
+        for out in operation.outputs:
+            own = graph.value(out).dtype
+            if source.bits <= own.bits and own.is_floating and (source.is_floating or source is DType.INT8):
+                found[out] = source
+    return found
+
+
+def priced_type(graph: OpGraph, operation: Operation, types: dict[int, DType]) -> DType:
+    """Give the wider of the two operands' source types."""
+    first, second = OPERANDS_AT.get(base_name(operation), (0, 1))
+    left, right = (types[needed_tensor(graph, operation, at).id] for at in (first, second))
+    if left.bits == right.bits:
+        return left if left.is_floating else right
+    return max(left, right, key=lambda dtype: dtype.bits)

@@ -1,0 +1,133 @@
+"""Owns the work of a graph: multiply-adds, other operations, and bytes that must cross memory.
+
+Only external traffic counts: what `run` makes and uses up is free. Everything errs low.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from deep_agent.problem.bound import Work
+from deep_agent.problem.definition import Definition
+from deep_agent.problem.dtype import DType
+from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
+from deep_agent.sol.contractions import MAC_RULES, fft_flop, priced_type, source_types
+from deep_agent.sol.demand import DemandMap, demands
+from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES, WHOLE_FLOP
+from deep_agent.sol.operands import base_name, tensors_in
+from deep_agent.sol.visibility import Visibility
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The work, and what a reader should know about how it was counted."""
+
+    work: Work
+    notes: tuple[str, ...]
+
+
+def count(graph: OpGraph) -> Work:
+    """Count what the graph must do at its concrete sizes; see `tally` for the notes."""
+    return tally(graph).work
+
+
+def tally(graph: OpGraph) -> Tally:
+    """Count the work, and name what was estimated or has no rule."""
+    needs = demands(graph)
+    macs, unpriced = _multiply_adds(graph, needs)
+    plain, special = _other_operations(graph, needs)
+    work = Work(
+        macs=macs,
+        other_flop=plain,
+        special_flop=special,
+        read_bytes=_read_bytes(graph, needs),
+        written_bytes=sum(_storage(graph.value(out), prod(graph.value(out).shape)) for out in graph.outputs.values()),
+    )
+    notes = [f"no rule for {name}: its operands count whole, its arithmetic is not counted" for name in needs.unruled]
+    notes += [f"no rule for the multiply-adds of {name}: not counted" for name in unpriced if name not in needs.unruled]
+    notes += [f"{name}: rows touched are unknown, min(indices, rows) assumed" for name in needs.estimated]
+    return Tally(work, tuple(notes))
+
+
+def declared_work(definition: Definition, sizes: dict[str, int]) -> Work:
+    """Give the work of a reference that cannot be traced: declared outputs written, nothing else known.
+
+    Inputs are left out, because whether they are read is exactly what tracing would have said.
+    """
+    written = sum(definition.storage_bytes(name, sizes) for name in definition.outputs)
+    return Work(macs={}, other_flop=0.0, special_flop=0.0, read_bytes=0.0, written_bytes=float(written))
+
+
+def _multiply_adds(graph: OpGraph, needs: DemandMap) -> tuple[dict[DType, float], tuple[str, ...]]:
+    types = source_types(graph)
+    seen: Visibility | None = None
+    found: dict[DType, float] = {}
+    unpriced: dict[str, None] = {}
+    for operation in graph.operations:
+        rule = MAC_RULES.get(base_name(operation))
+        if rule is None:
+            if base_name(operation) in _UNPRICED:
+                unpriced[operation.name] = None
+            continue
+        seen = seen or Visibility(graph)
+        wanted = tuple(place for place, out in enumerate(operation.outputs) if needs.boxes.get(out))
+        share = max((needs.share(operation.outputs[place]) for place in wanted), default=0.0)
+        dtype = priced_type(graph, operation, types)
+        found[dtype] = found.get(dtype, 0.0) + rule(graph, operation, wanted) * min(share, seen.of_product(operation))
+    return {dtype: macs for dtype, macs in found.items() if macs > 0}, tuple(unpriced)
+
+
+_UNPRICED = frozenset(["_grouped_mm", "_scaled_grouped_mm", "einsum", "_trilinear", "bilinear", "addbmm"])
+
+
+def _other_operations(graph: OpGraph, needs: DemandMap) -> tuple[float, float]:
+    plain, special = 0.0, 0.0
+    for operation in graph.operations:
+        wanted = [out for out in operation.outputs if needs.boxes.get(out)]
+        if not wanted:
+            continue
+        elements, cost = _elements_and_cost(graph, operation, needs, wanted)
+        plain += elements * cost[0]
+        special += elements * cost[1]
+        if base_name(operation).startswith("_fft"):
+            plain += fft_flop(max(prod(tensor.shape) for tensor in tensors_in(graph, operation)))
+    return plain, special
+
+
+def _elements_and_cost(
+    graph: OpGraph, operation: Operation, needs: DemandMap, wanted: list[int]
+) -> tuple[int, tuple[int, int]]:
+    name = base_name(operation)
+    inputs = tensors_in(graph, operation)
+    if name in POINTWISE_FLOP or (name in REDUCED and len(inputs) > 1):
+        return max(needs.elements(out) for out in wanted), POINTWISE_FLOP.get(name, (1, 0))
+    if name in ROW_AXES:
+        return max(needs.elements(out) for out in wanted), ROW_AXES[name][1:]
+    if name in REDUCED:
+        return max((prod(tensor.shape) for tensor in inputs), default=0), REDUCED[name]
+    largest = max((prod(tensor.shape) for tensor in inputs), default=0)
+    return largest, (NORMALIZED[name], 0) if name in NORMALIZED else WHOLE_FLOP.get(name, (0, 0))
+
+
+def _read_bytes(graph: OpGraph, needs: DemandMap) -> float:
+    needed = {name: _input_bytes(graph, needs, name) for name in graph.inputs}
+    shared = [group for group in graph.input_aliases if len(group) > 1]
+    # What two inputs touch of one storage may be the same bytes, so the larger share is all that is certain.
+    for group in shared:
+        most = max(needed.get(name, 0.0) for name in group)
+        for place, name in enumerate(group):
+            needed[name] = most if place == 0 else 0.0
+    return sum(needed.values())
+
+
+def _input_bytes(graph: OpGraph, needs: DemandMap, name: str) -> float:
+    value = graph.value(graph.inputs[name])
+    if not needs.boxes.get(value.id):
+        return 0.0
+    touched = _storage(value, needs.elements(value.id))
+    return min(touched, float(graph.input_bytes.get(name, touched)))
+
+
+def _storage(value: TensorValue, elements: int) -> float:
+    # A traced fp4 tensor holds two numbers a byte and its shape counts the bytes.
+    bits = max(value.dtype.bits, 8)
+    return elements * bits / 8
