@@ -150,10 +150,10 @@ def _run_probe(file: Path, constants: list[str]) -> Probed:
             ) from error
         if not result.is_file():
             last = (ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1]
-            if "No module named 'torch'" in last:
-                raise MissingTool("importing needs torch.", remedy="Install deep-agent[worker].")
             raise InvalidInput(f"{file}: its process ended early: {last}.", remedy="Run the file by itself first.")
         answer = json.loads(result.read_text(encoding="utf-8"))
+    if "No module named 'torch'" in answer.get("error", ""):
+        raise MissingTool(f"{file}: importing it needs torch.", remedy="Install deep-agent[worker].")
     if "error" in answer:
         raise InvalidInput(f"{file}: {answer['error']}.", remedy="Correct the file and import again.")
     return TypeAdapter(Probed).validate_python(answer["probed"])

@@ -1,7 +1,7 @@
 """Owns looking at a KernelBench-style file once, as a program of its own; does not judge or time it.
 
 `kernelbench` runs this file by path with `SOURCE RESULT CONSTANT...` and imports only its types:
-torch is looked up by name inside `main`, and the source is loaded there too.
+torch is looked up by name inside `main`, after the source is loaded.
 """
 
 import importlib
@@ -45,9 +45,9 @@ class UnsuitableFile(Exception):
 
 def main(source: Path, result: Path, constants: Sequence[str]) -> None:
     """Probe `source` and write `{"probed": ...}` or `{"error": ...}` to `result`."""
-    torch = importlib.import_module("torch")
     try:
-        found: Mapping[str, object] = {"probed": _probe(torch, source, constants)}
+        module = _load(source)
+        found: Mapping[str, object] = {"probed": _probe(importlib.import_module("torch"), module, constants)}
     except UnsuitableFile as error:
         found = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises is told to the user
@@ -55,8 +55,7 @@ def main(source: Path, result: Path, constants: Sequence[str]) -> None:
     result.write_text(json.dumps(found), encoding="utf-8")
 
 
-def _probe(torch: ModuleType, source: Path, constants: Sequence[str]) -> Probed:
-    module = _load(source)
+def _probe(torch: ModuleType, module: ModuleType, constants: Sequence[str]) -> Probed:
     try:
         # Fake tensors carry shapes without memory: such files often ask for many gigabytes.
         seen = _observe(torch, module, fake=True)
