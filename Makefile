@@ -3,7 +3,7 @@
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 PY := .venv/bin/python
 READY := .venv/.ready
-PORT ?= 8321
+PORT ?= 8421
 BUDGET ?= 90s
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -30,7 +30,7 @@ demo: $(READY) ## find a faster softmax for this machine, with live progress
 	@sh scripts/preflight.sh build
 	.venv/bin/deep-agent optimize problems/softmax --device auto --budget $(BUDGET)
 
-serve: $(READY) ## start the API and its page on PORT (8321)
+serve: $(READY) ## start the API and its page on PORT (8421)
 	.venv/bin/deep-agent serve --port $(PORT)
 
 test: $(READY) ## run every test that needs no GPU

@@ -8,6 +8,7 @@ from math import exp, log
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
+from typing_extensions import override
 
 from deep_agent.evolution.step import VaryStep
 from deep_agent.htdag.node import JsonObject
@@ -27,6 +28,28 @@ class NodeFinding(FrozenValue):
         return cast("JsonObject", self.model_dump(mode="json"))
 
 
+class BaselineFigures(FrozenValue):
+    """The best baseline, as doors publish it."""
+
+    name: str
+    time_us: Positive
+    """Geometric mean over workloads of each one's fastest baseline."""
+
+
+class BestFigures(FrozenValue):
+    """The answer to a problem, as doors publish it."""
+
+    time_us: Positive
+    """Geometric mean over the judged workloads."""
+    speedup: Positive
+    speedup_ci: tuple[Positive, Positive]
+    """95 % bootstrap interval."""
+    sol_score: Annotated[float, Field(ge=0, le=1)] | None
+    percent_of_sol: Annotated[float, Field(ge=0)] | None
+    solution: str
+    """Content hash."""
+
+
 class CharacterizeFinding(NodeFinding):
     """What `characterize` leaves."""
 
@@ -37,6 +60,14 @@ class CharacterizeFinding(NodeFinding):
     device: DeviceModel
     notes: tuple[str, ...] = ()
     """What could not be done, such as tracing or lowering, in sentences for the report."""
+    baseline: BaselineFigures | None = None
+    """The best baseline for doors; `as_outputs` fills it in."""
+
+    @override
+    def as_outputs(self) -> JsonObject:
+        """Dump to JSON, with the figures that doors publish."""
+        figures = baseline_figures(self.characterization)
+        return super().as_outputs() | {"baseline": None if figures is None else figures.model_dump(mode="json")}
 
 
 class VaryFinding(NodeFinding):
@@ -74,33 +105,17 @@ class VerifyFinding(NodeFinding):
     evaluation: Evaluation | None
     """On fresh seeds and unseen shapes; None when nothing could be judged."""
     message: str = ""
-
-
-class AnswerFigures(FrozenValue):
-    """The answer to a problem in the figures that doors publish."""
-
-    baseline: str
-    """Name of the best baseline."""
-    baseline_time_us: Positive
-    """Geometric mean over the judged workloads."""
-    time_us: Positive
-    """Geometric mean over the judged workloads."""
-    speedup: Positive
-    speedup_ci: tuple[Positive, Positive]
-    sol_score: float | None
-    percent_of_sol: float | None
-    solution: str
-    """Content hash."""
+    best: BestFigures | None = None
+    """The figures doors publish: `best_figures(evaluation, bounds)`."""
 
 
 class PackageFinding(NodeFinding):
     """What `package` leaves."""
 
-    folder: str
-    """Where the artefact lies; empty when there was no solution to pack."""
+    path: str
+    """Folder of the artefact; empty when there was no solution to pack."""
     files: tuple[str, ...]
-    figures: AnswerFigures | None
-    """None when nothing was timed."""
+    """Paths inside the folder, sorted."""
 
 
 class ReportFinding(NodeFinding):
@@ -149,24 +164,24 @@ def library_solution(characterization: Characterization) -> Solution | None:
     return next((one.solution for one in sorted(able, key=lambda one: one.name != best)), None)
 
 
-def answer_figures(known: CharacterizeFinding, verified: VerifyFinding) -> AnswerFigures | None:
-    """Draw the published figures; None when the verification timed nothing."""
-    evaluation = verified.evaluation
-    if evaluation is None or evaluation.speedup is None:
+def baseline_figures(characterization: Characterization) -> BaselineFigures | None:
+    """Draw the published figures of the best baseline; None when none ran."""
+    times = {str(one.name): one.time_us for one in characterization.baselines}
+    time_us = geometric_mean(times[name][uuid] for uuid, name in characterization.best.items())
+    return None if time_us is None else BaselineFigures(name=best_baseline(characterization), time_us=time_us)
+
+
+def best_figures(evaluation: Evaluation, bounds: Iterable[SolBound]) -> BestFigures | None:
+    """Draw the published figures of a judged solution; None when nothing was timed."""
+    time_us = geometric_mean(one.candidate.time_us for one in evaluation.workloads if one.candidate is not None)
+    if evaluation.speedup is None or time_us is None:
         return None
-    timed = [one for one in evaluation.workloads if one.candidate is not None and one.baseline is not None]
-    time_us = geometric_mean(one.candidate.time_us for one in timed if one.candidate is not None)
-    baseline_us = geometric_mean(one.baseline.time_us for one in timed if one.baseline is not None)
-    if time_us is None or baseline_us is None:
-        return None
-    return AnswerFigures(
-        baseline=best_baseline(known.characterization),
-        baseline_time_us=baseline_us,
+    return BestFigures(
         time_us=time_us,
         speedup=evaluation.speedup.value,
         speedup_ci=(evaluation.speedup.low, evaluation.speedup.high),
         sol_score=mean_sol_score(evaluation),
-        percent_of_sol=percent_of_sol(evaluation, known.bounds),
+        percent_of_sol=percent_of_sol(evaluation, bounds),
         solution=evaluation.solution_hash,
     )
 

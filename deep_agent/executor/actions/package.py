@@ -11,7 +11,7 @@ from deep_agent.executor.findings import (
     CharacterizeFinding,
     PackageFinding,
     VerifyFinding,
-    answer_figures,
+    best_figures,
     library_solution,
     verify_outputs,
 )
@@ -37,7 +37,7 @@ class Package:
         ctx.check()
         artefact = _artefact(inputs, now_s=ctx.now_s())
         if artefact is None:
-            finding = PackageFinding(folder="", files=(), figures=None)
+            finding = PackageFinding(path="", files=())
             return Outcome(outputs=finding.as_outputs(), reason="There is no solution to pack.")
         folder = JobFolder(self._home, ctx.job_id).problem(
             ctx.goal, str(ctx.params["problem"]), artefact.known.problem.name
@@ -46,7 +46,7 @@ class Package:
         for path, text in made.items():
             ctx.check()
             put(folder / path, text)
-        finding = PackageFinding(folder=str(folder), files=tuple(sorted(made)), figures=artefact.figures)
+        finding = PackageFinding(path=str(folder), files=tuple(sorted(made)))
         return Outcome(outputs=finding.as_outputs())
 
 
@@ -55,15 +55,17 @@ def _artefact(inputs: Mapping[str, JsonObject], *, now_s: float) -> Artefact | N
     known = CharacterizeFinding.model_validate(inputs["characterize"])
     outputs = verify_outputs(inputs)
     verified = VerifyFinding.model_validate(outputs) if outputs is not None else None
-    stands = verified is not None and verified.verdict != "refuted" and verified.solution is not None
-    solution = verified.solution if verified is not None and stands else library_solution(known.characterization)
+    if verified is not None and (verified.verdict == "refuted" or verified.solution is None):
+        verified = None
+    solution = verified.solution if verified is not None else library_solution(known.characterization)
     if solution is None:
         return None
+    evaluation = verified.evaluation if verified is not None else None
     return Artefact(
         known=known,
         solution=solution,
-        evaluation=verified.evaluation if verified is not None and stands else None,
-        figures=answer_figures(known, verified) if verified is not None and stands else None,
+        evaluation=evaluation,
+        figures=best_figures(evaluation, known.bounds) if evaluation is not None else None,
         is_library=verified is None or verified.verdict != "verified",
         made_at=datetime.fromtimestamp(now_s, tz=UTC).astimezone().replace(tzinfo=None).isoformat(),
         libs=_libraries(),

@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 
 from deep_agent.executor.artefact.traces import render_traces
-from deep_agent.executor.findings import AnswerFigures, CharacterizeFinding
+from deep_agent.executor.findings import BestFigures, CharacterizeFinding, best_baseline
 from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
@@ -21,7 +21,7 @@ class Artefact(FrozenValue):
     known: CharacterizeFinding
     solution: Solution
     evaluation: Evaluation | None
-    figures: AnswerFigures | None
+    figures: BestFigures | None
     is_library: bool
     """The answer is the library's own call."""
     made_at: str
@@ -92,7 +92,7 @@ def _readme(artefact: Artefact) -> str:
     if figures is not None:
         low, high = figures.speedup_ci
         lines.append(
-            f"{figures.speedup:.2f} times as fast as {figures.baseline} (95 % interval {low:.3f} to {high:.3f}), "
+            f"{figures.speedup:.2f} times as fast as {best_baseline(artefact.known.characterization)} (95 % interval {low:.3f} to {high:.3f}), "
             f"measured on {artefact.known.device.name}."
         )
     return "\n".join(

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
-from builders import make_characterization, make_evaluation, make_goal, make_workload_evaluation
+from builders import make_bound, make_characterization, make_evaluation, make_goal, make_workload_evaluation
 from executor_report_builders import make_context, make_known, make_verified
 
 from deep_agent.errors import ResourceExhausted
 from deep_agent.executor.action import Interrupted
 from deep_agent.executor.actions.package import Package
-from deep_agent.executor.findings import PackageFinding, verify_outputs
+from deep_agent.executor.findings import PackageFinding, best_figures, verify_outputs
 from deep_agent.executor.folder import JobFolder, put
+from deep_agent.problem.evaluation import ArmTiming
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus, Trace
 
@@ -24,12 +25,10 @@ def pack(home, known=None, verified=None, **context):
 
 def test_the_artefact_holds_the_winner_its_sources_and_its_evidence(tmp_path):
     finding = pack(tmp_path, verified=make_verified())
-    folder = Path(finding.folder)
+    folder = Path(finding.path)
     assert Solution.model_validate_json((folder / "solution.json").read_text()) == make_verified().solution
     assert (folder / "source" / "kernel.cpp").read_text().startswith("#include")
-    assert finding.figures is not None
-    assert finding.figures.speedup_ci == (pytest.approx(1.455), pytest.approx(1.545))
-    assert finding.figures.percent_of_sol == pytest.approx(50)
+    assert "1.50 times as fast as eager_out (95 % interval 1.455 to 1.545)" in (folder / "README.txt").read_text()
     assert set(finding.files) == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
@@ -44,7 +43,7 @@ def test_traces_read_back_in_the_public_format(tmp_path):
     )
     for one in (make_workload_evaluation(), failed):
         finding = pack(tmp_path, verified=make_verified(evaluation=make_evaluation(one)))
-        (line,) = (Path(finding.folder) / "traces.jsonl").read_text().splitlines()
+        (line,) = (Path(finding.path) / "traces.jsonl").read_text().splitlines()
         trace = Trace.model_validate_json(line)
         assert trace.evaluation is not None
         assert trace.evaluation.status is one.status
@@ -53,22 +52,22 @@ def test_traces_read_back_in_the_public_format(tmp_path):
 
 def test_packing_twice_leaves_the_same_files(tmp_path):
     first = pack(tmp_path, verified=make_verified())
-    before = {path: path.read_bytes() for path in Path(first.folder).rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in Path(first.path).rglob("*") if path.is_file()}
     assert pack(tmp_path, verified=make_verified()) == first
-    assert before == {path: path.read_bytes() for path in Path(first.folder).rglob("*") if path.is_file()}
+    assert before == {path: path.read_bytes() for path in Path(first.path).rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("verified", [None, make_verified(verdict="refuted")])
 def test_without_a_winner_the_library_call_is_packed(tmp_path, verified):
     finding = pack(tmp_path, verified=verified)
-    assert finding.figures is None
-    assert "torch.mul" in (Path(finding.folder) / "source" / "main.py").read_text()
-    assert "No faster kernel was found" in (Path(finding.folder) / "README.txt").read_text()
+    assert "evaluation.json" not in finding.files
+    assert "torch.mul" in (Path(finding.path) / "source" / "main.py").read_text()
+    assert "No faster kernel was found" in (Path(finding.path) / "README.txt").read_text()
 
 
 def test_nothing_to_pack_leaves_no_folder(tmp_path):
     known = make_known(characterization=make_characterization(baselines=(), best={}))
-    assert pack(tmp_path, known=known).folder == ""
+    assert pack(tmp_path, known=known).path == ""
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,3 +99,12 @@ def test_names_that_leave_the_folder_are_tamed(tmp_path):
 def test_the_last_verification_is_taken():
     assert verify_outputs({"characterize": {}, "verify": {"n": 1}, "verify-2": {"n": 2}}) == {"n": 2}
     assert verify_outputs({"characterize": {}}) is None
+
+
+def test_published_figures_are_geometric_means_over_workloads():
+    slow = make_workload_evaluation("w2", candidate=ArmTiming(time_us=80.0, cpu_us=80.0))
+    figures = best_figures(make_evaluation(make_workload_evaluation(), slow), (make_bound(), make_bound("w2", 20.0)))
+    assert figures is not None
+    assert figures.time_us == pytest.approx(40)
+    assert figures.percent_of_sol == pytest.approx(100 * (0.5 * 0.25) ** 0.5)
+    assert make_known().as_outputs()["baseline"] == {"name": "eager_out", "time_us": pytest.approx(30)}
