@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os import fsync
 from pathlib import Path
 
 from deep_agent.errors import ResourceExhausted
@@ -32,7 +33,7 @@ def put_atomically(path: Path, content: bytes, *, scratch: Path) -> None:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
-                os.fsync(stream.fileno())
+                fsync(stream.fileno())
             Path(temporary).replace(path)
         except OSError:
             Path(temporary).unlink(missing_ok=True)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from math import exp, log
 from random import Random
 
+from builders import DOUBLE_CPP, make_evaluation, make_solution, make_workload_evaluation
+
 from deep_agent.evolution.operators.operator import SearchState, Trial, VariationOperator
 from deep_agent.evolution.space import Indices, Parameter, all_indices, indices_of
+from deep_agent.evolution.version import Version
 from deep_agent.problem.evaluation import Evaluation, Ratio
-
-from builders import make_evaluation
 
 Landscape = Callable[[Indices], float | None]
 """Log fitness of a point; None where it fails."""
@@ -33,7 +34,9 @@ SPACE: tuple[Parameter, ...] = (
 )
 
 
-def make_landscape(seed: int, space: tuple[Parameter, ...] = SPACE, failing: float = 0.04) -> dict[Indices, float | None]:
+def make_landscape(
+    seed: int, space: tuple[Parameter, ...] = SPACE, failing: float = 0.04
+) -> dict[Indices, float | None]:
     """A roofline-like landscape: compute effects with interactions, capped softly by memory effects."""
     rng = Random(seed)
     compute = [[rng.gauss(0, 0.2) for _ in axis.choices] for axis in space]
@@ -84,10 +87,26 @@ def measured_ratio(true_log: float, error_log: float, rng: Random) -> Ratio:
 def gated(true_gain: float = 1.0, *, error_log: float = 0.002, rng: Random | None = None, **changes) -> Evaluation:
     """A gate evaluation of a candidate whose true gain over the champion is known."""
     rng = rng or Random(0)
+    gain = measured_ratio(log(true_gain), error_log, rng)
     fields = {
         "profile": "gate",
         "solution_hash": "c" * 64,
-        "gain": measured_ratio(log(true_gain), error_log, rng),
+        "gain": gain,
         "noise": measured_ratio(0.0, error_log, rng),
     }
-    return make_evaluation(**(fields | changes))
+    return make_evaluation(make_workload_evaluation(gain=gain), **(fields | changes))
+
+
+def make_version(seq: int = 0, *, kind: str = "seed", content: str = DOUBLE_CPP, **changes) -> Version:
+    """A version of `make_solution()`, judged 1.5 times as fast as the library."""
+    fields = {
+        "seq": seq,
+        "kind": kind,
+        "node": f"job.goal.optimize-1.evolve.vary-{seq + 1:04d}",
+        "parent_sha": None,
+        "solution": make_solution(content),
+        "evaluation": make_evaluation(),
+        "sol_score": 0.667,
+        "timestamp_s": 1_800_000_000 + seq,
+    }
+    return Version.model_validate(fields | changes)

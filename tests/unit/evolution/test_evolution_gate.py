@@ -2,6 +2,11 @@ from math import log
 from random import Random
 
 import pytest
+from builders import make_evaluation, make_ratio, make_workload_evaluation
+from evolution_builders import gated
+from hypothesis import given
+from hypothesis import strategies as st
+
 from deep_agent.evolution.gate import (
     Champion,
     Improve,
@@ -14,11 +19,6 @@ from deep_agent.evolution.gate import (
 )
 from deep_agent.problem.evaluation import Ratio
 from deep_agent.problem.trace import EvaluationStatus
-from hypothesis import given
-from hypothesis import strategies as st
-
-from builders import make_evaluation, make_ratio, make_workload_evaluation
-from evolution_builders import gated
 
 CHAMPION = Champion(seq=3, solution_hash="a" * 64)
 QUIET = Ratio(value=1.0, low=0.999, high=1.001, n_rounds=30)
@@ -98,6 +98,16 @@ def test_an_untimed_candidate_cannot_be_the_seed():
 
 def test_a_candidate_not_timed_against_the_champion_proves_nothing():
     assert isinstance(decide(gated(gain=None), champion=CHAMPION, noise=QUIET), Reject)
+
+
+def test_a_candidate_timed_on_some_workloads_only_proves_nothing():
+    timed, untimed = make_workload_evaluation("a", gain=make_ratio(2.0)), make_workload_evaluation("b", speedup=None)
+    fields = {"gain": make_ratio(2.0), "noise": QUIET, "profile": "gate", "solution_hash": "c" * 64}
+    evaluation = make_evaluation(timed, untimed, **fields)
+    for champion in (None, CHAMPION):
+        verdict = decide(evaluation, champion=champion, noise=QUIET)
+        assert isinstance(verdict, Reject)
+        assert "1 of 2 workloads" in verdict.reason
 
 
 def test_the_champion_itself_is_not_taken_again():

@@ -3,20 +3,22 @@ from math import inf
 from random import Random
 
 import pytest
+from evolution_builders import SPACE, Axis, make_landscape, search
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from deep_agent.evolution.operators.operator import SearchState, Trial
 from deep_agent.evolution.operators.random import RandomOperator
 from deep_agent.evolution.operators.schedule import ScheduleOperator
 from deep_agent.evolution.operators.surrogate import expected_improvement, fit
 from deep_agent.evolution.space import all_indices, indices_of, point_at, point_fingerprint, space_size
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from evolution_builders import SPACE, Axis, make_landscape, search
 
 OPERATORS = [ScheduleOperator(), RandomOperator()]
 TINY = (Axis("vector", (1, 4)), Axis("streaming", (False, True)))
 
-points = st.builds(lambda seed: point_at(SPACE, tuple(Random(seed).randrange(len(a.choices)) for a in SPACE)), st.integers())
+points = st.builds(
+    lambda seed: point_at(SPACE, tuple(Random(seed).randrange(len(a.choices)) for a in SPACE)), st.integers()
+)
 trials = st.lists(
     st.builds(
         lambda point, fitness: Trial(point=point, outcome="failed" if fitness is None else "rejected", fitness=fitness),
@@ -85,7 +87,7 @@ def test_a_search_goes_on_when_everything_failed_so_far(operator):
 
 
 def test_the_schedule_operator_leaves_random_search_behind_within_fifteen_evaluations():
-    loss = {operator: 0.0 for operator in OPERATORS}
+    loss = dict.fromkeys(OPERATORS, 0.0)
     for seed in range(10):
         landscape = make_landscape(seed)
         optimum = max(value for value in landscape.values() if value is not None)

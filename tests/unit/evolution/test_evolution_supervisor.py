@@ -1,9 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from deep_agent.evolution.supervisor import ERRORS_IN_A_ROW, LEAST_STALL, next_step, stall_limit
 from deep_agent.htdag.goal import Spend
 from deep_agent.htdag.search import SearchHistory, VaryRecord
-from hypothesis import given
-from hypothesis import strategies as st
 
 outcomes = st.sampled_from(["improve", "match", "rejected", "failed", "error"])
 
@@ -71,7 +72,9 @@ def test_each_signal_ends_the_search_and_says_why(history, words):
 
 def test_the_same_candidate_far_apart_is_no_cycle():
     others = [make_record("improve") for _ in range(12)]
-    history = make_history(make_record("improve", "a"), make_record("improve", "a"), *others, make_record("improve", "a"))
+    history = make_history(
+        make_record("improve", "a"), make_record("improve", "a"), *others, make_record("improve", "a")
+    )
     assert next_step(history).verb == "vary"
 
 
@@ -102,9 +105,7 @@ def test_a_search_without_progress_ends_before_its_budget_does(budget_s, step_s,
     records = [make_record("improve", wall_s=step_s)]
     while True:
         elapsed_s = step_s * len(records)
-        history = make_history(
-            *records, elapsed_s=elapsed_s, remaining_s=budget_s - elapsed_s, stall_evaluations=stall
-        )
+        history = make_history(*records, elapsed_s=elapsed_s, remaining_s=budget_s - elapsed_s, stall_evaluations=stall)
         decision = next_step(history)
         if decision.verb == "end":
             break
