@@ -10,6 +10,7 @@ from deep_agent.htdag.hop import (
     Accepted,
     Claimed,
     Commit,
+    DueHint,
     EventDraft,
     Hint,
     Lease,
@@ -31,11 +32,16 @@ from deep_agent.htdag.job import (
 from deep_agent.htdag.level import Level
 from deep_agent.htdag.node import JobId, JsonObject, Node, NodeId
 from deep_agent.htdag.search import SearchDecision, SearchHistory
+from deep_agent.problem.analysis import Analysis
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
+
+
+def ignore_progress(_step: str) -> None:
+    """Take no notice of a step."""
 
 
 class Clock(Protocol):
@@ -57,8 +63,15 @@ class Judge(Protocol):
     calls queue for the device, builds do not.
     """
 
-    def characterize(self, problem_dir: str, device: str) -> Characterization:
+    def characterize(
+        self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
+    ) -> Characterization:
         """Time the library's ways of doing the operation, and the noise of this machine.
+
+        Args:
+            problem_dir: folder of the problem.
+            device: name of the device.
+            progress: told each step in a few words, from this thread.
 
         Raises:
             InvalidInput: the reference raises, returns NaN, or a workload does not fit in memory.
@@ -67,7 +80,7 @@ class Judge(Protocol):
         """
         ...
 
-    def evaluate(self, request: EvaluationRequest) -> Evaluation:
+    def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = ignore_progress) -> Evaluation:
         """Build, check and time one solution; raises as `characterize`."""
         ...
 
@@ -90,6 +103,10 @@ class Analyst(Protocol):
 
     def bounds(self, problem: Problem, device: DeviceModel) -> tuple[SolBound, ...]:
         """Compute the bound of every workload, in order; raises as `graph`."""
+        ...
+
+    def analyse(self, problem: Problem, device: DeviceModel) -> Analysis:
+        """Do both in one process; a reference without a graph still has bounds. Raises as `graph`."""
         ...
 
 
@@ -181,11 +198,11 @@ class Store(Protocol):
         """Give the outputs of a node's data predecessors, by name."""
         ...
 
-    def due_hints(self, *, now_s: float, limit: int) -> tuple[Hint, ...]:
+    def due_hints(self, *, now_s: float, limit: int) -> tuple[DueHint, ...]:
         """Read unsent hints whose time has come, oldest first."""
         ...
 
-    def mark_sent(self, keys: tuple[str, ...], *, now_s: float) -> None:
+    def mark_sent(self, rows: tuple[int, ...], *, now_s: float) -> None:
         """Note that hints were published."""
         ...
 

@@ -23,6 +23,7 @@ from deep_agent.harness.reference import Reference
 from deep_agent.harness.stage import CacheFlush, Desk, Stage, make_input_set
 from deep_agent.problem.evaluation import Baseline
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.solution import Solution
 from deep_agent.problem.workload import Workload
 
 N_INPUT_SETS: Final = 2
@@ -120,7 +121,7 @@ class Bench:
         try:
             load(arm, source.solution, definition, workplace.n_threads, artefact=None, timeout_s=BASELINE_TIMEOUT_S)
             for uuid, stage in self.stages.items():
-                entry.desks[uuid] = stage.seat(arm, collects=entry.collects)
+                entry.desks[uuid] = stage.seat(arm, collects=entry.collects, call_timeout_s=BASELINE_TIMEOUT_S)
                 entry.time_us[uuid] = self._trial(stage, entry.desks[uuid], n_trials)
         except ArmFailed as failure:
             entry.failure = failure.reason.strip().splitlines()[-1] if failure.reason.strip() else "it failed"
@@ -129,7 +130,7 @@ class Bench:
         return entry
 
     def _trial(self, stage: Stage, desk: Desk, n_trials: int) -> float:
-        stage.call(desk, None, timeout_s=BASELINE_TIMEOUT_S)
+        stage.call(desk, None)
         _, chosen = stage.call(desk, None)
         found = stage.check(desk, chosen)
         if not found.matches:
@@ -161,6 +162,10 @@ class Bench:
         if uuid not in twin.desks:
             raise HarnessFailed(f"the twin of baseline {source.name} of {self.problem.name!r} fails: {twin.failure}")
         return twin.desks[uuid]
+
+    def is_baseline(self, solution: Solution) -> bool:
+        """Whether a solution is one of the library's own calls, as this bench writes them."""
+        return any(solution.content_hash == entry.source.solution.content_hash for entry in self._arms)
 
     def baselines(self) -> tuple[Baseline, ...]:
         """Report every baseline that was tried."""

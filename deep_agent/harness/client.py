@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from deep_agent import errors
+from deep_agent.ports import ignore_progress
 from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
 
 _ERRORS: Final[Mapping[str, type[errors.DeepAgentError]]] = {
@@ -48,13 +49,13 @@ class JudgeProcess:
         self._closed = False
 
     def characterize(
-        self, problem_dir: str, device: str, progress: Callable[[str], None] = lambda _: None
+        self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
     ) -> Characterization:
         """See the port; `progress` is told each step in a few words."""
         request = {"verb": "characterize", "problem_dir": problem_dir, "device": device}
         return Characterization.model_validate(self._ask(request, progress))
 
-    def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = lambda _: None) -> Evaluation:
+    def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = ignore_progress) -> Evaluation:
         """See the port; `progress` is told each step in a few words."""
         asked = {"verb": "evaluate", "request": request.model_dump(mode="json")}
         return Evaluation.model_validate(self._ask(asked, progress))

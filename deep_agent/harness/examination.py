@@ -119,11 +119,13 @@ def _native_agrees(native: Sequence[torch.Tensor], expected: Sequence[torch.Tens
     return all(compare(n, a, b, tolerance).matches for n, a, b in zip(names, native, expected, strict=True))
 
 
-def examine_hidden(arm: Arm, cases: Sequence[HiddenCase], *, collects: bool) -> tuple[str, Comparison] | None:
+def examine_hidden(
+    arm: Arm, cases: Sequence[HiddenCase], *, collects: bool, call_timeout_s: float
+) -> tuple[str, Comparison] | None:
     """Run every hidden case; the first failure with the case's name, or None."""
     for case in cases:
         try:
-            desk = case.stage.seat(arm, collects=collects)
+            desk = case.stage.seat(arm, collects=collects, call_timeout_s=call_timeout_s)
         except ArmFailed as failure:
             return case.name, refusal(failure)
         try:

@@ -22,7 +22,9 @@ from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import CustomInput, Workload
 
 BIND_TIMEOUT_S: Final = 30.0
-CALL_TIMEOUT_S: Final = 60.0
+CALL_TIMEOUT_S: Final = 20.0
+FIRST_CALL_TIMEOUT_S: Final = 120.0
+"""For the first calls of a Python solution, which may compile."""
 _SHARE_CHANGED: Final = 512
 """One block of about 1/512 of each input tensor moves before each call."""
 _FINDING_STATUS: Final = {
@@ -105,6 +107,7 @@ class Desk:
     """Binding number by input set."""
     collects: bool = False
     """Whether the solution returns its results."""
+    call_timeout_s: float = CALL_TIMEOUT_S
 
     @property
     def n_warm_calls(self) -> int:
@@ -123,20 +126,21 @@ class Stage:
         self._chance = chance
         self._next_binding = chance.randrange(1000)
 
-    def seat(self, arm: Arm, *, collects: bool) -> Desk:
+    def seat(self, arm: Arm, *, collects: bool, call_timeout_s: float = CALL_TIMEOUT_S) -> Desk:
         """Give an arm its outputs and show it the inputs; raises ArmFailed."""
         definition = self.reference.definition
         sizes = definition.sizes(self.workload.axes)
         specs = {name: (definition.shape(name, sizes), spec.dtype) for name, spec in definition.outputs.items()}
-        desk = Desk(arm, Region(specs, self._chance, sealed=False), collects=collects)
+        outputs = Region(specs, self._chance, sealed=False)
+        desk = Desk(arm, outputs, collects=collects, call_timeout_s=call_timeout_s)
         for inputs in self._sets:
             self._next_binding += 1 + self._chance.randrange(9)
             described = [
                 inputs.region.describe(name) if isinstance(value, torch.Tensor) else {"scalar": value}
                 for name, value in inputs.arguments.items()
             ]
-            outputs = [desk.outputs.describe(name) for name in specs]
-            payload = {"binding": self._next_binding, "inputs": described, "outputs": outputs}
+            destinations = [desk.outputs.describe(name) for name in specs]
+            payload = {"binding": self._next_binding, "inputs": described, "outputs": destinations}
             arm.ask(Verb.BIND, payload, [inputs.region.fd, desk.outputs.fd], timeout_s=BIND_TIMEOUT_S)
             desk.bindings.append(self._next_binding)
         return desk
@@ -150,9 +154,7 @@ class Stage:
                 break
         desk.outputs.close()
 
-    def call(
-        self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None, timeout_s: float = CALL_TIMEOUT_S
-    ) -> tuple[CallTiming, int]:
+    def call(self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None) -> tuple[CallTiming, int]:
         """Change, poison, flush and call once; the timing and the input set used. Raises ArmFailed."""
         chosen = self._chance.randrange(len(self._sets)) if index is None else index
         if index is None:
@@ -160,7 +162,7 @@ class Stage:
         desk.outputs.poison(self._chance)
         if flush is not None:
             flush()
-        timing = desk.arm.ask(Verb.CALL, {"binding": desk.bindings[chosen]}, timeout_s=timeout_s)
+        timing = desk.arm.ask(Verb.CALL, {"binding": desk.bindings[chosen]}, timeout_s=desk.call_timeout_s)
         return timing, chosen
 
     def check(self, desk: Desk, chosen: int, *, expected: Sequence[torch.Tensor] | None = None) -> Comparison:

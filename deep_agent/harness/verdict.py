@@ -14,7 +14,7 @@ from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong
 from deep_agent.harness.loading import load
 from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds, Samples
-from deep_agent.harness.stage import Desk, Stage, refusal
+from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
 from deep_agent.problem.solution import Solution
@@ -38,6 +38,11 @@ class Prepared:
     def collects(self) -> bool:
         """Whether results are returned instead of written."""
         return not self.solution.spec.destination_passing_style
+
+    @property
+    def first_call_timeout_s(self) -> float:
+        """Time for a call that may be the first at its shape."""
+        return FIRST_CALL_TIMEOUT_S if self.solution.spec.is_python else CALL_TIMEOUT_S
 
 
 @dataclass(slots=True)
@@ -107,11 +112,22 @@ class Verdict:
         except ArmFailed as failure:
             self._fail_all(findings, refusal(failure), "loading")
             return False
-        failed = examine_hidden(arm, self._bench.hidden, collects=candidate.collects)
+        if self._bench.is_baseline(candidate.solution):
+            # The library's own call is what the reference does; compiling it for hidden shapes proves nothing.
+            return True
+        failed = examine_hidden(
+            arm,
+            self._bench.hidden,
+            collects=candidate.collects,
+            call_timeout_s=candidate.first_call_timeout_s,
+        )
         if failed is not None:
             self._fail_all(findings, failed[1], f"on {failed[0]}")
             return False
         return True
+
+    def _seat(self, stage: Stage, arm: Arm, prepared: Prepared) -> Desk:
+        return stage.seat(arm, collects=prepared.collects, call_timeout_s=prepared.first_call_timeout_s)
 
     def _fail_all(self, findings: Findings, found: Comparison, where: str) -> None:
         findings.workloads = [wrong(workload, found, where) for workload in self._bench.problem.workloads]
@@ -130,7 +146,7 @@ class Verdict:
 
     def _answer(self, stage: Stage, arm: Arm, candidate: Prepared) -> Comparison:
         try:
-            desk = stage.seat(arm, collects=candidate.collects)
+            desk = self._seat(stage, arm, candidate)
         except ArmFailed as failure:
             return refusal(failure)
         try:
@@ -175,9 +191,9 @@ class Verdict:
         seated = {"baseline": self._bench.best[uuid].desks[uuid]}
         if self._protocol.with_twin:
             seated["twin"] = self._bench.twin(uuid)
-        seated["candidate"] = stage.seat(arm, collects=candidate.collects)
+        seated["candidate"] = self._seat(stage, arm, candidate)
         if rival is not None and incumbent is not None:
-            seated["incumbent"] = stage.seat(rival, collects=incumbent.collects)
+            seated["incumbent"] = self._seat(stage, rival, incumbent)
         return seated
 
     def _measure(

@@ -92,6 +92,15 @@ class Evaluation(FrozenValue):
         """Whether the solution is correct on every workload."""
         return self.status is EvaluationStatus.PASSED
 
+    @property
+    def is_faster(self) -> bool:
+        """Whether it is faster than the baseline beyond doubt.
+
+        The whole interval lies above 1 and above whatever the baseline shows against its own twin.
+        """
+        least = 1.0 if self.noise is None else max(1.0, self.noise.high)
+        return self.passed and self.speedup is not None and self.speedup.low > least
+
 
 class EvaluationRequest(FrozenValue):
     """What to judge, and how thoroughly."""
