@@ -99,9 +99,9 @@ def _arange(operation: Operation, operands: Operands, shape: tuple[int, ...]) ->
 
 def _triangle(operation: Operation, operands: Operands, shape: tuple[int, ...]) -> Array | None:
     diagonal = integer_at(operation, 1, 0) or 0
-    cut = np.triu if base_name(operation) == "triu" else np.tril
-    made: Array = cut(np.asarray(operands[0]), diagonal)
-    return made
+    cut: Callable[[Array, int], Array] = np.triu if base_name(operation) == "triu" else np.tril
+    source: Array = np.asarray(operands[0])
+    return np.asarray(cut(source, diagonal))
 
 
 def _paired(operation: Operation, operands: Operands, shape: tuple[int, ...]) -> Array | None:
@@ -112,7 +112,7 @@ def _paired(operation: Operation, operands: Operands, shape: tuple[int, ...]) ->
 
 
 def _negated(operation: Operation, operands: Operands, shape: tuple[int, ...]) -> Array | None:
-    return np.logical_not(np.asarray(operands[0]))
+    return np.asarray(operands[0]).astype(bool) == np.False_
 
 
 def _moved(operation: Operation, operands: Operands, shape: tuple[int, ...]) -> Array | None:

@@ -101,7 +101,7 @@ def _elements_and_cost(
     if name in POINTWISE_FLOP or (name in REDUCED and len(inputs) > 1):
         return max(needs.elements(out) for out in wanted), POINTWISE_FLOP.get(name, (1, 0))
     if name in ROW_AXES:
-        return max(needs.elements(out) for out in wanted), ROW_AXES[name][1:]
+        return needs.elements(inputs[0].id), ROW_AXES[name][1:]
     if name in REDUCED:
         return max((prod(tensor.shape) for tensor in inputs), default=0), REDUCED[name]
     largest = max((prod(tensor.shape) for tensor in inputs), default=0)
