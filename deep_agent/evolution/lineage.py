@@ -91,10 +91,10 @@ class Lineage:
                 for ref in repo.refs.allkeys()
                 if ref.startswith((VERSIONS, CHAMPION_REF))
             }
+            for ref in present.keys() - wanted.keys():
+                repo.refs.remove_if_equals(Ref(ref), None)
         for ref in {ref for ref, sha in wanted.items() if present.get(ref) != sha} - missing:
             put_atomically(self._path / ref.decode(), wanted[ref].encode() + b"\n", scratch=self._path)
-        for ref in present.keys() - wanted.keys():
-            (self._path / ref.decode()).unlink(missing_ok=True)
         if missing:
             names = ", ".join(sorted(ref.decode() for ref in missing))
             raise NotFound(
