@@ -7,8 +7,10 @@ the attempt. Where deliveries are stored is the outbox's matter, not this module
 import base64
 import datetime
 import email.utils
+import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -16,7 +18,9 @@ from typing import Literal
 from standardwebhooks.webhooks import Webhook
 
 from deep_agent.errors import ResourceExhausted
-from deep_agent.executor.egress import Answered, Egress, Reply, Unreachable
+from deep_agent.executor.egress import Answered, Egress, Refused, Reply, Unreachable
+from deep_agent.htdag.job import Delivery, DeliveryAttempt
+from deep_agent.ports import Clock, Deliveries
 from deep_agent.problem.value import FrozenValue
 
 TIMEOUT_S = 15.0
@@ -47,7 +51,7 @@ class GaveUp(FrozenValue):
     kind: Literal["gave_up"] = "gave_up"
     reason: str
     disable: bool
-    """Whether further deliveries to the same address are pointless: it is gone, refused, or long dead."""
+    """Whether further deliveries to the same address are pointless: it is gone, or long dead."""
 
 
 Verdict = Delivered | RetryAt | GaveUp
@@ -69,7 +73,8 @@ def after_attempt(reply: Reply, *, attempt: int, now_s: float, rng: Random) -> V
     elif isinstance(reply, Unreachable):
         reason, asked_s = reply.reason, 0.0
     else:
-        return GaveUp(reason=reply.reason, disable=True)
+        # The owner may open the address later, so it is not held against the receiver.
+        return GaveUp(reason=reply.reason, disable=False)
     if attempt > len(WAITS_S):
         return GaveUp(reason=f"{reason}, after {attempt} attempts", disable=True)
     wait_s = min(max(WAITS_S[attempt - 1], asked_s), LONGEST_WAIT_S)
@@ -111,6 +116,59 @@ def send(egress: Egress, *, url: str, secret: str, delivery_id: str, body: str, 
     """Make one attempt; never raises for what the receiver does."""
     headers = signed_headers(secret, delivery_id=delivery_id, now_s=now_s, body=body)
     return egress.post(url, headers=headers, body=body.encode(), timeout_s=TIMEOUT_S)
+
+
+class WebhookNotifier:
+    """Makes one attempt at a delivery and records what came of it; safe to share between threads."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        egress: Egress,
+        *,
+        secret: Callable[[], str],
+        clock: Clock,
+        monotonic_s: Callable[[], float],
+        rng: Random,
+    ) -> None:
+        """Keep the ports; `secret` is asked at every attempt, so that a new one needs no restart."""
+        self._deliveries = deliveries
+        self._egress = egress
+        self._secret = secret
+        self._clock = clock
+        self._monotonic_s = monotonic_s
+        self._rng = rng
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Send, decide, record. A receiver that was disabled meanwhile gets nothing."""
+        now_s, started_s, n = self._clock.now_s(), self._monotonic_s(), delivery.tries + 1
+        endpoint = self._deliveries.endpoint(delivery.url)
+        if endpoint is not None and endpoint.disabled_s is not None:
+            reply: Reply = Refused(reason=f"the receiver is disabled: {endpoint.reason}")
+        else:
+            body = json.dumps(delivery.body, ensure_ascii=False, separators=(",", ":"))
+            reply = send(
+                self._egress, url=delivery.url, secret=self._secret(), delivery_id=delivery.id, body=body, now_s=now_s
+            )
+        verdict = after_attempt(reply, attempt=n, now_s=self._clock.now_s(), rng=self._rng)
+        latency_s = max(0.0, self._monotonic_s() - started_s)
+        attempt = _attempt(reply, verdict, n=n, at_s=now_s, latency_s=latency_s)
+        retry_at_s = verdict.at_s if isinstance(verdict, RetryAt) else None
+        self._deliveries.record_attempt(delivery.id, attempt, retry_at_s=retry_at_s)
+        if isinstance(verdict, GaveUp) and verdict.disable:
+            self._deliveries.disable_endpoint(delivery.url, now_s=self._clock.now_s(), reason=verdict.reason)
+
+
+def _attempt(reply: Reply, verdict: Verdict, *, n: int, at_s: float, latency_s: float) -> DeliveryAttempt:
+    answered = reply if isinstance(reply, Answered) else None
+    return DeliveryAttempt(
+        n=n,
+        at_s=at_s,
+        latency_s=latency_s,
+        status_code=None if answered is None else answered.status,
+        answer="" if answered is None else answered.body,
+        error="" if isinstance(verdict, Delivered) else verdict.reason,
+    )
 
 
 def signing_secret(home: Path) -> str:

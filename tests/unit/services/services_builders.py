@@ -20,6 +20,7 @@ def make_job(job_id: str = JOB, *, problems: Sequence[str] = ("/p/rmsnorm",), **
         "status": "running",
         "created_s": T0,
         "deadline_s": T0 + 120,
+        "counted_s": T0,
         "spend": Spend(device_s=21.5, evaluations=37),
         "version": 9,
         "event_seq": 41,

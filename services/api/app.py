@@ -1,0 +1,91 @@
+"""Owns the assembly of the REST door: routes, guard, lifespan; holds no application of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.types import Lifespan
+from typing_extensions import override
+
+from services.api import problems
+from services.api.context import Context, JobViews, Pages
+from services.api.guard import Access, Guard
+from services.api.routes import catalog, events, health, jobs
+from services.api.routes import pages as page_routes
+from services.application import Build
+
+STOP_TIMEOUT_S = 5.0
+DESCRIPTION = "Hands back the fastest verified kernel it could find for a PyTorch reference, with evidence."
+
+
+def create(build: Build, *, access: Access, pages: Pages) -> FastAPI:
+    """Make the server's app; the application is built when it starts, and its lanes run inside this process.
+
+    Args:
+        build: opens the application; called once, in the lifespan.
+        access: who may use the server.
+        pages: what the dashboard renders.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        application = await asyncio.to_thread(build)
+        app.state.context = Context(
+            application=application, views=JobViews(application), stopping=app.state.stopping, pages=pages
+        )
+        try:
+            await asyncio.to_thread(application.start)
+            yield
+        finally:
+            app.state.stopping.set()
+            await asyncio.to_thread(application.stop, timeout_s=STOP_TIMEOUT_S)
+
+    app = _routed(lifespan)
+    app.state.stopping = asyncio.Event()
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.add_middleware(Guard, access=access)
+    return app
+
+
+def describe() -> dict[str, Any]:
+    """Give the OpenAPI document of the server, without starting one."""
+    return _routed(None).openapi()
+
+
+def _routed(lifespan: Lifespan[FastAPI] | None) -> FastAPI:
+    app = _App(
+        title="Deep Agent",
+        version=version("deep-agent"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for module in (health, jobs, events, catalog, page_routes):
+        app.include_router(module.router)
+    return app
+
+
+class _App(FastAPI):
+    """Names the media type of problem documents in the published schema, which the framework takes for JSON."""
+
+    @override
+    def openapi(self) -> dict[str, Any]:
+        fresh = self.openapi_schema is None
+        schema = super().openapi()
+        if fresh:
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    _rename_problems(operation["responses"])
+        return schema
+
+
+def _rename_problems(responses: dict[str, Any]) -> None:
+    for code in {"4XX", "5XX"} & responses.keys():
+        (described,) = responses[code]["content"].values()
+        responses[code]["content"] = {problems.MEDIA_TYPE: described}

@@ -1,0 +1,85 @@
+"""Owns what routes share: the application behind them, cached job views, and the sign that the server stops."""
+
+import asyncio
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from deep_agent.htdag.job import Event, GraphView, Job, VersionView
+from services.application import Application
+from services.views import JobView, job_view
+
+VIEWS_KEPT = 256
+
+
+class Pages(Protocol):
+    """What the dashboard renders; the composition hands it in, so that doors stay strangers."""
+
+    STATIC: Path
+    """Folder of styles and scripts."""
+
+    def render_jobs(self, jobs: Sequence[JobView], *, next_cursor: str | None, now_s: float) -> str:
+        """Render the list of jobs."""
+        ...
+
+    def render_job(
+        self,
+        job: JobView,
+        graph: GraphView,
+        *,
+        events: Sequence[Event],
+        versions: Sequence[VersionView],
+        now_s: float,
+    ) -> str:
+        """Render one job."""
+        ...
+
+    def render_missing(self, message: str) -> str:
+        """Render the page of an address that leads nowhere."""
+        ...
+
+
+class JobViews:
+    """Views of jobs, kept until the job moves on; safe to use from several threads."""
+
+    def __init__(self, application: Application) -> None:
+        """Start empty."""
+        self._application = application
+        self._at = functools.lru_cache(maxsize=VIEWS_KEPT)(self._load)
+
+    def of(self, job: Job) -> JobView:
+        """View a job that was just read."""
+        return self._at(job.id, job.version, job.event_seq)
+
+    def read(self, job_id: str) -> JobView:
+        """Read and view a job; raises NotFound."""
+        return self.of(self._application.reads.job(job_id))
+
+    def _load(self, job_id: str, version: int, event_seq: int) -> JobView:
+        del version, event_seq  # part of the key: a job that moved on is another entry
+        reads = self._application.reads
+        return job_view(reads.job(job_id), reads.graph(job_id), reads.versions(job_id))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What one running server holds."""
+
+    application: Application
+    views: JobViews
+    stopping: asyncio.Event
+    """Set when the server is asked to stop, before it waits for open connections: streams end on it."""
+    pages: Pages
+
+
+def _context(request: Request) -> Context:
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+Here = Annotated[Context, Depends(_context)]

@@ -1,0 +1,30 @@
+"""Owns the composition of the server: settings, the application, the REST door and the pages."""
+
+import socket
+
+from fastapi import FastAPI
+
+from deep_agent import bootstrap
+from deep_agent.settings import Settings, is_loopback
+from services.api import server
+from services.api.app import create
+from services.api.guard import Access
+from services.application import Build
+from services.dashboard import pages
+
+
+def compose(settings: Settings, build: Build | None = None) -> FastAPI:
+    """Put the server together; `build` stands in for the real application in tests."""
+    settings.check_bind()
+    key = settings.api_key
+    access = Access.of(
+        api_key=None if key is None else key.get_secret_value(),
+        loopback=is_loopback(settings.host),
+        allowed_hosts=settings.allowed_hosts,
+    )
+    return create(build or (lambda: bootstrap.build(settings)), access=access, pages=pages)
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve on a bound socket until a signal."""
+    server.run(compose(settings), listener)
