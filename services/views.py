@@ -140,7 +140,7 @@ def _result(job: Job, branch: NodeView, graph: GraphView, versions: Sequence[Ver
     characterized = own.get("characterize", {})
     return ProblemResult(
         problem=problem_name(_text(branch.params, "problem") or branch.name),
-        device=_text(characterized, "device") or job.goal.device,
+        device=_device(characterized) or job.goal.device,
         baseline=_parsed(BaselineView, characterized.get("baseline")),
         best=_parsed(BestView, final.get("best")) if final is not None else _champion(mine),
         versions=len(mine),
@@ -196,6 +196,11 @@ def speedup_of(version: VersionView) -> tuple[float, float, float] | None:
 def problem_name(problem: str) -> str:
     """Name a problem as people do: the last part of its folder."""
     return PurePath(problem).name or problem
+
+
+def _device(characterized: JsonObject) -> str | None:
+    device = characterized.get("device")
+    return _text(device, "name") if isinstance(device, dict) else _text(characterized, "device")
 
 
 def _outputs_of(graph: GraphView, handler: str) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Owns the assembly of the REST door: routes, guard, lifespan; holds no application of its own."""
+"""Owns the assembly of the REST door: routes, pages, guard, lifespan; holds no application of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,31 +12,29 @@ from starlette.types import Lifespan
 from typing_extensions import override
 
 from services.api import problems
-from services.api.context import Context, JobViews, Pages
+from services.api.context import Context, JobViews
 from services.api.guard import Access, Guard
 from services.api.routes import catalog, events, health, jobs
 from services.api.routes import pages as page_routes
 from services.application import Build
+from services.dashboard.pages import STATIC
 
 STOP_TIMEOUT_S = 5.0
 DESCRIPTION = "Hands back the fastest verified kernel it could find for a PyTorch reference, with evidence."
 
 
-def create(build: Build, *, access: Access, pages: Pages) -> FastAPI:
+def create(build: Build, *, access: Access) -> FastAPI:
     """Make the server's app; the application is built when it starts, and its lanes run inside this process.
 
     Args:
         build: opens the application; called once, in the lifespan.
         access: who may use the server.
-        pages: what the dashboard renders.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         application = await asyncio.to_thread(build)
-        app.state.context = Context(
-            application=application, views=JobViews(application), stopping=app.state.stopping, pages=pages
-        )
+        app.state.context = Context(application=application, views=JobViews(application), stopping=app.state.stopping)
         try:
             await asyncio.to_thread(application.start)
             yield
@@ -46,7 +44,7 @@ def create(build: Build, *, access: Access, pages: Pages) -> FastAPI:
 
     app = _routed(lifespan)
     app.state.stopping = asyncio.Event()
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard, access=access)
     return app
 

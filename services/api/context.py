@@ -2,45 +2,16 @@
 
 import asyncio
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, Request
 
-from deep_agent.htdag.job import Event, GraphView, Job, VersionView
+from deep_agent.htdag.job import Job
 from services.application import Application
 from services.views import JobView, job_view
 
 VIEWS_KEPT = 256
-
-
-class Pages(Protocol):
-    """What the dashboard renders; the composition hands it in, so that doors stay strangers."""
-
-    STATIC: Path
-    """Folder of styles and scripts."""
-
-    def render_jobs(self, jobs: Sequence[JobView], *, next_cursor: str | None, now_s: float) -> str:
-        """Render the list of jobs."""
-        ...
-
-    def render_job(
-        self,
-        job: JobView,
-        graph: GraphView,
-        *,
-        events: Sequence[Event],
-        versions: Sequence[VersionView],
-        now_s: float,
-    ) -> str:
-        """Render one job."""
-        ...
-
-    def render_missing(self, message: str) -> str:
-        """Render the page of an address that leads nowhere."""
-        ...
 
 
 class JobViews:
@@ -73,7 +44,6 @@ class Context:
     views: JobViews
     stopping: asyncio.Event
     """Set when the server is asked to stop, before it waits for open connections: streams end on it."""
-    pages: Pages
 
 
 def _context(request: Request) -> Context:

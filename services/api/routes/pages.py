@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from deep_agent.errors import Conflict, NotFound
 from services.api.context import Here
 from services.api.routes.jobs import JobPath
+from services.dashboard import pages
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -21,9 +22,7 @@ def show_jobs(here: Here, cursor: Annotated[str | None, Query(max_length=512)] =
     """Show the list of jobs."""
     page = here.application.reads.jobs(limit=JOBS_A_PAGE, cursor=cursor)
     views = [here.views.of(job) for job in page.jobs]
-    return HTMLResponse(
-        here.pages.render_jobs(views, next_cursor=page.next_cursor, now_s=here.application.clock.now_s())
-    )
+    return HTMLResponse(pages.render_jobs(views, next_cursor=page.next_cursor, now_s=here.application.clock.now_s()))
 
 
 @router.get("/jobs/{job_id}")
@@ -33,9 +32,9 @@ def show_job(here: Here, job_id: JobPath) -> HTMLResponse:
     try:
         view = here.views.read(job_id)
     except NotFound as error:
-        return HTMLResponse(here.pages.render_missing(error.message), status_code=404)
+        return HTMLResponse(pages.render_missing(error.message), status_code=404)
     return HTMLResponse(
-        here.pages.render_job(
+        pages.render_job(
             view,
             reads.graph(job_id),
             events=reads.events(job_id, after=max(0, view.event_seq - EVENTS_SHOWN), limit=EVENTS_SHOWN),

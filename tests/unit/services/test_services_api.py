@@ -9,7 +9,6 @@ from services_twin import TwinApplication
 from deep_agent.errors import HarnessFailed, MissingTool, ResourceExhausted
 from services.api.app import create
 from services.api.guard import LONGEST_BODY_BYTES, Access
-from services.dashboard import pages
 
 GOAL = {"problems": ["/p/rmsnorm"], "device": "cpu"}
 LOOPBACK = Access.of(api_key=None, loopback=True, allowed_hosts=())
@@ -22,7 +21,7 @@ def twin() -> TwinApplication:
 
 @pytest.fixture
 def api(twin):
-    app = create(lambda: twin, access=LOOPBACK, pages=pages)
+    app = create(lambda: twin, access=LOOPBACK)
     with TestClient(app, base_url="http://127.0.0.1:8421", raise_server_exceptions=False) as client:
         yield client
 
@@ -203,7 +202,7 @@ def test_health_says_what_works(api, twin) -> None:
 
 
 def test_the_lanes_start_and_stop_with_the_server(twin) -> None:
-    with TestClient(create(lambda: twin, access=LOOPBACK, pages=pages), base_url="http://localhost"):
+    with TestClient(create(lambda: twin, access=LOOPBACK), base_url="http://localhost"):
         assert twin.calls == ["start"]
     assert twin.calls == ["start", "stop"]
 
@@ -242,7 +241,7 @@ def test_another_sites_page_cannot_change_anything(api, headers: dict[str, str])
 
 def keyed(**fields) -> TestClient:
     access = Access.of(**({"api_key": "k" * 20, "loopback": False, "allowed_hosts": ()} | fields))
-    return TestClient(create(TwinApplication, access=access, pages=pages), base_url="http://any.example")
+    return TestClient(create(TwinApplication, access=access), base_url="http://any.example")
 
 
 def test_a_key_is_asked_where_one_is_set_and_health_stays_open() -> None:

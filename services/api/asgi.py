@@ -1,4 +1,4 @@
-"""Owns the composition of the server: settings, the application, the REST door and the pages."""
+"""Owns the composition of the server: settings, the application and the door."""
 
 import socket
 
@@ -10,7 +10,6 @@ from services.api import server
 from services.api.app import create
 from services.api.guard import Access
 from services.application import Build
-from services.dashboard import pages
 
 
 def compose(settings: Settings, build: Build | None = None) -> FastAPI:
@@ -22,7 +21,7 @@ def compose(settings: Settings, build: Build | None = None) -> FastAPI:
         loopback=is_loopback(settings.host),
         allowed_hosts=settings.allowed_hosts,
     )
-    return create(build or (lambda: bootstrap.build(settings)), access=access, pages=pages)
+    return create(build or (lambda: bootstrap.build(settings)), access=access)
 
 
 def serve(settings: Settings, listener: socket.socket) -> None:
