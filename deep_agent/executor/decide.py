@@ -138,7 +138,7 @@ def answered(planning: Planning, answer: Answer, *, max_children: int, now_s: fl
     level = (
         replace(before, revision=before.revision + 1)
         if answer.patch is None
-        else apply_patch(before, answer.patch, max_children=max_children)
+        else apply_patch(before, answer.patch, max_children=max_children, now_s=now_s)
     )
     level = replace(level, seen=level.revision, fault=level.fault or answer.fault)
     stopping = bool(level.fault) or planning.job.status is JobStatus.CANCELLING

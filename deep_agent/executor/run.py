@@ -58,12 +58,12 @@ class Runner:
     """Who holds the leases: this process, this time."""
     rng: Random
 
-    def hop(self, hint: Hint, *, unexpected: Callable[[], str]) -> Verdict:
+    def hop(self, hint: Hint, *, unexpected: Callable[[Exception], str]) -> Verdict:
         """Claim, run, commit; FENCED when the node was not there to take, or the result came too late.
 
         Args:
             hint: a `run`.
-            unexpected: called inside an `except` for what no action should raise; reports it and gives a sentence.
+            unexpected: reports what no action should raise, and gives a sentence for it.
         """
         if self.signs.draining:
             return Verdict.FENCED
@@ -72,7 +72,7 @@ class Runner:
             return Verdict.FENCED
         return self.store.commit(self._handle(claimed, unexpected))
 
-    def _handle(self, claimed: Claimed, unexpected: Callable[[], str]) -> Commit:
+    def _handle(self, claimed: Claimed, unexpected: Callable[[Exception], str]) -> Commit:
         try:
             outcome = self._act(claimed)
         except Interrupted:
@@ -82,8 +82,8 @@ class Runner:
             return self._lost(claimed, str(error))
         except DeepAgentError as error:
             outcome = Outcome(status="failed", reason=str(error))
-        except Exception:  # noqa: BLE001 - the worker's door: a fault in an action must become a stored state
-            return self._lost(claimed, unexpected())
+        except Exception as error:  # noqa: BLE001 - the worker's door: a fault in an action becomes a stored state
+            return self._lost(claimed, unexpected(error))
         return decide.end_of_run(claimed, outcome, now_s=self.clock.now_s())
 
     def _lost(self, claimed: Claimed, reason: str) -> Commit:

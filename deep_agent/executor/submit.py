@@ -50,6 +50,7 @@ def accept(
         status=JobStatus.RUNNING,
         created_s=now_s,
         deadline_s=now_s + goal.budget.wall_s,
+        counted_s=now_s,
     )
     spec = NodeSpec(name="goal", kind=NodeKind.COMPOSITE, handler=root)
     waiting = Node(id=child_id(job_id, spec.name), spec=spec)

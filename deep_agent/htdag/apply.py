@@ -22,7 +22,7 @@ _REPLACEABLE_ENDS = frozenset({NodeState.DONE, NodeState.FAILED})
 _GONE = frozenset({NodeState.RESCINDED, NodeState.SUPERSEDED})
 
 
-def apply_patch(level: Level, patch: Patch, *, max_children: int) -> Level:
+def apply_patch(level: Level, patch: Patch, *, max_children: int, now_s: float) -> Level:
     """Give the level with the patch applied at the next revision; the given one stays as it is.
 
     Nodes keep waiting where they wait: `advance` starts what has become free.
@@ -31,6 +31,7 @@ def apply_patch(level: Level, patch: Patch, *, max_children: int) -> Level:
         level: the present level, at any revision from the patch's base on.
         patch: refused when a node it names changed since its base revision.
         max_children: nodes the level may have, ended ones included.
+        now_s: when; withdrawn nodes end then.
 
     Raises:
         Conflict: a named node moved on, or is in a state the operation does not allow.
@@ -41,7 +42,7 @@ def apply_patch(level: Level, patch: Patch, *, max_children: int) -> Level:
     if level.closed:
         raise Conflict(f"level {level.owner} is closed.")
     _Draft.check_base(level, patch)
-    draft = _Draft(level, revision=level.revision + 1)
+    draft = _Draft(level, revision=level.revision + 1, now_s=now_s)
     for operation in patch.operations:
         draft.do(operation)
     return draft.finish(max_children=max_children)
@@ -50,9 +51,10 @@ def apply_patch(level: Level, patch: Patch, *, max_children: int) -> Level:
 class _Draft:
     """A level while one patch is worked into copies of its mappings; lives for one call."""
 
-    def __init__(self, level: Level, *, revision: int) -> None:
+    def __init__(self, level: Level, *, revision: int, now_s: float) -> None:
         self._level = level
         self._revision = revision
+        self._now_s = now_s
         self._nodes: dict[str, Node] = dict(level.nodes)
         self._edges: dict[tuple[str, str], Edge] = dict(level.edges)
 
@@ -76,7 +78,7 @@ class _Draft:
                 self._existing(edge.src)
                 self._edges[(edge.src, edge.dst)] = edge
             case Rescind(name=name, reason=reason):
-                self._put(self._unstarted(name), NodeState.RESCINDED, reason=reason)
+                self._put(self._unstarted(name), NodeState.RESCINDED, reason=reason, ended_s=self._now_s)
             case Supersede(name=name, spec=spec, after=after):
                 self._supersede(name, spec, after)
             case SetParam(name=name, key=key, value=value):
@@ -123,7 +125,7 @@ class _Draft:
     def _supersede(self, name: str, spec: NodeSpec, after: tuple[str, ...]) -> None:
         old = self._existing(name)
         if old.state in UNSTARTED:
-            self._put(old, NodeState.SUPERSEDED, reason=f"replaced by {spec.name}")
+            self._put(old, NodeState.SUPERSEDED, reason=f"replaced by {spec.name}", ended_s=self._now_s)
         elif old.state not in _REPLACEABLE_ENDS:
             raise Conflict(f"node {old.id} is {old.state} and cannot be replaced now.")
         self._add(spec, after, replaces=name)

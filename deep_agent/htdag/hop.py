@@ -75,11 +75,19 @@ class Planning:
 class Lease:
     """A running attempt and who holds it."""
 
-    job: Job
-    node: Node
-    level_id: NodeId
+    held: Claimed
+    """Without its inputs."""
     owner: str
     until_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueHint:
+    """A hint whose time to be published has come."""
+
+    row: int
+    """Its row in the outbox: a later hint with the same key is another row."""
+    hint: Hint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,8 @@ class Job(FrozenValue):
     """All moments are seconds since the epoch."""
     deadline_s: float
     """When the goal's wall budget is gone; moves on by the time the job was paused or nobody ran it."""
+    counted_s: float
+    """Up to when idle time is already accounted for in the deadline."""
     paused_s: float | None = None
     ended_s: float | None = None
     spend: Spend = Spend()

@@ -1,0 +1,281 @@
+"""Owns how one `Commit` is written inside an open write transaction; decides nothing.
+
+Rows are written in one order by every transaction: levels by id, nodes by id, leases, outbox, versions, and
+the job's row with its events last, so that two writers never wait for each other in a circle.
+"""
+
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from deep_agent.htdag.hop import Commit, EventDraft, Hint, LevelStep, NodeChange, Verb, Verdict
+from deep_agent.htdag.job import ENDED, JobStatus
+from deep_agent.htdag.node import PLANNING_LANE, NodeKind, NodeState
+from deep_agent.htdag.outcome import VersionEntry
+from deep_agent.storage.rows import (
+    DELIVERY,
+    EDGE,
+    EVENT,
+    JOB,
+    LEVEL,
+    NODE,
+    OUTBOX,
+    VERSION,
+    hint_columns,
+    moved_columns,
+    node_columns,
+)
+from deep_agent.storage.tables import EndpointRow, LeaseRow, table
+
+LEASE = table(LeaseRow)
+ENDPOINT = table(EndpointRow)
+
+_MOVE_NODE = (
+    sa.update(NODE)
+    .where(NODE.c.id == sa.bindparam("at_id"))
+    .where(NODE.c.state == sa.bindparam("at_state"))
+    .where(NODE.c.attempt == sa.bindparam("at_attempt"))
+)
+_ADD_HINT = insert(OUTBOX).on_conflict_do_nothing(index_elements=["kind", "key"])
+
+
+class Lost(Exception):
+    """A condition does not hold; the transaction must be rolled back."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.value)
+        self.verdict = verdict
+
+
+def write(connection: sa.Connection, commit: Commit) -> None:
+    """Write all of it.
+
+    Raises:
+        Lost: a level, a node or the job is no longer what the commit rests on.
+    """
+    revisions = {step.level_id: _step(connection, commit, step) for step in _in_order(commit.levels)}
+    _move(connection, commit, revisions)
+    _add(connection, commit)
+    # The handled row goes before new ones come: a level may ask for its own next revision.
+    _drop_hints(connection, commit.withdrawn if commit.handled is None else (commit.handled, *commit.withdrawn))
+    add_hints(connection, commit.hints)
+    if commit.versions:
+        connection.execute(sa.insert(VERSION), [_version_columns(commit, *pair) for pair in commit.versions])
+    _step_job(connection, commit)
+    append_events(connection, commit)
+
+
+def _in_order(steps: tuple[LevelStep, ...]) -> list[LevelStep]:
+    return sorted(steps, key=lambda step: step.level_id)
+
+
+def _step(connection: sa.Connection, commit: Commit, step: LevelStep) -> int:
+    if step.opens:
+        connection.execute(
+            sa.insert(LEVEL).values(
+                node_id=step.level_id,
+                job_id=commit.job_id,
+                revision=1,
+                shape_revision=1,
+                seen=1 if step.seen else 0,
+                closed=step.closed,
+                fault=step.fault,
+            )
+        )
+        return 1
+    changes: dict[Any, Any] = {LEVEL.c.revision: LEVEL.c.revision + 1}
+    if step.seen:
+        changes |= {LEVEL.c.seen: LEVEL.c.revision + 1, LEVEL.c.closed: step.closed, LEVEL.c.fault: step.fault}
+        if commit.added or commit.edges_added or commit.edges_removed:
+            changes[LEVEL.c.shape_revision] = LEVEL.c.revision + 1
+    statement = sa.update(LEVEL).where(LEVEL.c.node_id == step.level_id).values(changes).returning(LEVEL.c.revision)
+    if step.base_revision is not None:
+        statement = statement.where(LEVEL.c.revision == step.base_revision)
+    revision = connection.execute(statement).scalar_one_or_none()
+    if revision is None:
+        raise Lost(Verdict.MOVED)
+    return int(revision)
+
+
+def _move(connection: sa.Connection, commit: Commit, revisions: dict[str, int]) -> None:
+    if not commit.changed:
+        return
+    changes = sorted(commit.changed, key=lambda change: change.node.id)
+    # One statement shape for all: a changed spec is rare, and writing an equal one is harmless.
+    rows = [_change_columns(change, revisions) for change in changes]
+    moved = connection.execute(_MOVE_NODE, rows if len(rows) > 1 else rows[0])
+    if moved.rowcount != len(rows):
+        single = len(commit.levels) == 1 and commit.levels[0].base_revision is None
+        raise Lost(Verdict.FENCED if single else Verdict.MOVED)
+    ended = [
+        {"at_node": change.node.id}
+        for change in changes
+        if change.was_state is NodeState.RUNNING and change.node.spec.kind is NodeKind.ATOMIC
+    ]
+    if ended:
+        connection.execute(sa.delete(LEASE).where(LEASE.c.node_id == sa.bindparam("at_node")), ended)
+
+
+def _change_columns(change: NodeChange, revisions: dict[str, int]) -> dict[str, Any]:
+    node = change.node
+    columns = moved_columns(node)
+    columns |= {"at_id": node.id, "at_state": change.was_state.value, "at_attempt": change.was_attempt}
+    columns["touched"] = revisions[node.id[: -len(node.name) - 1]]
+    columns["spec"] = node.spec.model_dump(mode="json", exclude_defaults=True)
+    return columns
+
+
+def _add(connection: sa.Connection, commit: Commit) -> None:
+    if commit.added:
+        connection.execute(
+            sa.insert(NODE),
+            [node_columns(added.node, level_id=added.level_id, job_id=commit.job_id) for added in commit.added],
+        )
+    level_id = next((step.level_id for step in commit.levels if step.seen), "")
+    for edge in commit.edges_removed:
+        connection.execute(
+            sa.delete(EDGE).where(EDGE.c.level_id == level_id, EDGE.c.src == edge.src, EDGE.c.dst == edge.dst)
+        )
+    if commit.edges_added:
+        connection.execute(
+            sa.insert(EDGE), [{"level_id": level_id, **edge.model_dump()} for edge in commit.edges_added]
+        )
+
+
+def _drop_hints(connection: sa.Connection, keys: tuple[str, ...]) -> None:
+    if keys:
+        connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.kind == "hint", OUTBOX.c.key.in_(keys)))
+
+
+def add_hints(connection: sa.Connection, hints: tuple[Hint, ...]) -> None:
+    """Put hints into the outbox; one that waits there already is not doubled."""
+    if hints:
+        connection.execute(_ADD_HINT, [hint_columns(hint) for hint in hints])
+
+
+def _version_columns(commit: Commit, node_id: str, version: VersionEntry) -> dict[str, Any]:
+    return {"job_id": commit.job_id, "node_id": node_id, "at_s": commit.now_s, **version.model_dump(mode="json")}
+
+
+def _step_job(connection: sa.Connection, commit: Commit) -> None:
+    step = commit.job
+    if step is None:
+        if commit.while_status is not None:
+            _require(connection, commit, frozenset({commit.while_status}))
+        return
+    _require(connection, commit, step.was)
+    changes: dict[str, Any] = {
+        "status": step.status.value,
+        "reason": step.reason,
+        "deadline_s": JOB.c.deadline_s + step.deadline_shift_s,
+        "paused_s": commit.now_s if step.status is JobStatus.PAUSED else None,
+        "ended_s": commit.now_s if step.status in ENDED else None,
+        "version": JOB.c.version + 1,
+    }
+    if step.status is JobStatus.RUNNING:
+        changes["counted_s"] = commit.now_s
+    if step.summary is not None:
+        changes["summary"] = step.summary
+    connection.execute(sa.update(JOB).where(JOB.c.id == commit.job_id).values(changes))
+    if step.resend:
+        connection.execute(
+            sa.update(OUTBOX).where(OUTBOX.c.job_id == commit.job_id, OUTBOX.c.kind == "hint").values(sent_s=None)
+        )
+    if step.ask_levels:
+        _ask_levels(connection, commit)
+
+
+def _require(connection: sa.Connection, commit: Commit, statuses: frozenset[JobStatus]) -> None:
+    status = connection.execute(sa.select(JOB.c.status).where(JOB.c.id == commit.job_id)).scalar_one_or_none()
+    if status not in statuses:
+        raise Lost(Verdict.MOVED)
+
+
+def _ask_levels(connection: sa.Connection, commit: Commit) -> None:
+    # The home of the root has no method.
+    query = sa.select(LEVEL.c.node_id).where(
+        LEVEL.c.job_id == commit.job_id, LEVEL.c.node_id != commit.job_id, LEVEL.c.closed.is_(False)
+    )
+    owners = connection.execute(query).scalars().all()
+    add_hints(
+        connection,
+        tuple(
+            Hint(verb=Verb.REVISE, node_id=owner, job_id=commit.job_id, lane=PLANNING_LANE, priority=-1.0)
+            for owner in owners
+        ),
+    )
+
+
+def append_events(connection: sa.Connection, commit: Commit) -> None:
+    """Number and write the events, and what announces them; the job's row goes last in every transaction."""
+    spend = {f"spend_{name}": amount for name, amount in commit.spend.model_dump(exclude_defaults=True).items()}
+    if not commit.events and not spend:
+        return
+    n_events = len(commit.events)
+    changes: dict[str, Any] = {name: JOB.c[name] + amount for name, amount in spend.items()}
+    changes |= {"event_seq": JOB.c.event_seq + n_events, "version": JOB.c.version + 1}
+    last = connection.execute(
+        sa.update(JOB).where(JOB.c.id == commit.job_id).values(changes).returning(JOB.c.event_seq)
+    ).scalar_one()
+    first = last - n_events + 1
+    numbered = list(enumerate(commit.events, start=first))
+    if numbered:
+        connection.execute(sa.insert(EVENT), [_event_columns(commit, seq, draft) for seq, draft in numbered])
+    announced = [(seq, draft) for seq, draft in numbered if draft.announce]
+    if announced:
+        _announce(connection, commit, announced)
+
+
+def _event_columns(commit: Commit, seq: int, draft: EventDraft) -> dict[str, Any]:
+    return {
+        "job_id": commit.job_id,
+        "seq": seq,
+        "kind": draft.kind,
+        "node_id": draft.node_id,
+        "attempt": draft.attempt,
+        "payload": draft.payload,
+        "at_s": commit.now_s,
+    }
+
+
+def _announce(connection: sa.Connection, commit: Commit, announced: list[tuple[int, EventDraft]]) -> None:
+    goal = connection.execute(sa.select(JOB.c.goal).where(JOB.c.id == commit.job_id)).scalar_one()
+    url = goal.get("webhook")
+    if not url:
+        return
+    known = insert(ENDPOINT).values(url=url, created_s=commit.now_s, reason="").on_conflict_do_nothing()
+    connection.execute(known)
+    at = datetime.datetime.fromtimestamp(commit.now_s, tz=datetime.UTC).isoformat()
+    for seq, draft in announced:
+        delivery_id = f"msg_{commit.job_id}_{seq}"
+        body = {"type": draft.kind, "timestamp": at, "data": {"job": commit.job_id, "seq": seq, **draft.payload}}
+        connection.execute(
+            sa.insert(DELIVERY).values(
+                id=delivery_id,
+                job_id=commit.job_id,
+                seq=seq,
+                url=url,
+                type=draft.kind,
+                body=body,
+                state="pending",
+                tries=0,
+                not_before_s=commit.now_s,
+                created_s=commit.now_s,
+            )
+        )
+        connection.execute(
+            sa.insert(OUTBOX).values(
+                kind="webhook",
+                key=delivery_id,
+                job_id=commit.job_id,
+                verb="",
+                node_id=draft.node_id or "",
+                attempt=0,
+                lane="notify",
+                priority=0.0,
+                not_before_s=commit.now_s,
+                tries=0,
+            )
+        )

@@ -1,0 +1,99 @@
+"""Owns the connection to one SQLite file: settings, transactions, errors; touches the disk, knows no table."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from deep_agent.errors import ResourceExhausted
+
+BUSY_TIMEOUT_MS = 30_000
+Synchronous = Literal["FULL", "NORMAL"]
+
+
+class Database:
+    """One database file, shared by the threads of this process and by other processes.
+
+    Readers see one moment; writers take the write lock at once, so that none fails half way. One lock in the
+    process keeps its own writers from polling the file's lock.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(writer=True)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Open a read transaction."""
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Open a write transaction; it commits unless the block raises."""
+        with _translated(), self._lock, self._writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection; idempotent."""
+        self._engine.dispose()
+
+
+def connect(path: Path, *, synchronous: Synchronous = "FULL") -> Database:
+    """Open a database file, making its folder; tables come from `migrate`.
+
+    Args:
+        path: on a local disk; write-ahead logging does not work on network file systems.
+        synchronous: FULL survives power loss; NORMAL may lose the last commits then, never its consistency.
+
+    Raises:
+        ResourceExhausted: the folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceExhausted(
+            f"the folder {path.parent} cannot be made: {error.strerror}.", remedy="Choose a folder you can write."
+        ) from error
+    engine = sa.create_engine(
+        f"sqlite:///{path}", pool_size=16, max_overflow=16, connect_args={"check_same_thread": False}
+    )
+
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        # The driver must not open transactions by itself: `begin` below says which kind.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    def begin(connection: sa.Connection) -> None:
+        immediate = connection.get_execution_options().get("writer", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "begin", begin)
+    return Database(engine)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        said = str(error.orig)
+        remedy = {
+            "database or disk is full": "Free space on the disk, then start again; nothing half-written was kept.",
+            "database is locked": "Another process holds the database; try again, or stop it.",
+            "attempt to write a readonly database": "Make the database file and its folder writable.",
+            "unable to open database file": "Make the folder of the database readable and writable.",
+        }.get(said)
+        if remedy is None:
+            raise
+        raise ResourceExhausted(f"the database cannot be used: {said}.", remedy=remedy) from error
