@@ -112,7 +112,8 @@ def _paired(operation: Operation, operands: Operands, shape: tuple[int, ...]) ->
 
 
 def _negated(operation: Operation, operands: Operands, shape: tuple[int, ...]) -> Array | None:
-    return np.asarray(operands[0]).astype(bool) == np.False_
+    negated: Array = ~np.asarray(operands[0]).astype(bool)
+    return negated
 
 
 def _moved(operation: Operation, operands: Operands, shape: tuple[int, ...]) -> Array | None:

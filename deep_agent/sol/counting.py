@@ -3,6 +3,7 @@
 Only external traffic counts: what `run` makes and uses up is free. Everything errs low.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -48,13 +49,14 @@ def tally(graph: OpGraph) -> Tally:
     return Tally(work, tuple(notes))
 
 
-def declared_work(definition: Definition, sizes: dict[str, int]) -> Work:
+def declared(definition: Definition, sizes: Mapping[str, int]) -> Tally:
     """Give the work of a reference that cannot be traced: declared outputs written, nothing else known.
 
     Inputs are left out, because whether they are read is exactly what tracing would have said.
     """
     written = sum(definition.storage_bytes(name, sizes) for name in definition.outputs)
-    return Work(macs={}, other_flop=0.0, special_flop=0.0, read_bytes=0.0, written_bytes=float(written))
+    work = Work(macs={}, other_flop=0.0, special_flop=0.0, read_bytes=0.0, written_bytes=float(written))
+    return Tally(work, ("only the declared outputs are counted",))
 
 
 def _multiply_adds(graph: OpGraph, needs: DemandMap) -> tuple[dict[DType, float], tuple[str, ...]]:

@@ -26,6 +26,8 @@ _TRANSPARENT = frozenset({"aten.detach.default", "aten.alias.default", "aten.lif
 _PLACEMENT = frozenset({"device", "layout", "pin_memory"})
 _ROW_INDEX_PLACE = {"aten.embedding.default": 1, "aten.index_select.default": 2}
 """Operand that holds the indices of a gather of whole rows."""
+ROW_GATHERS = frozenset({*_ROW_INDEX_PLACE, "aten.index.Tensor"})
+"""Operations whose distinct rows are counted when the indices are real."""
 
 
 class Untraceable(Exception):

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType, TracebackType
 from typing import Literal, Self
 
+import torch
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -25,13 +26,17 @@ from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.workload import Workload
 from deep_agent.sol.bindings import Axes, checked_workloads, further_bindings
-from deep_agent.sol.inputs import Case, describe, load_reference, make_case, make_inputs, shared_storage
+from deep_agent.sol.inputs import Case, Draw, describe, load_reference, make_case, make_inputs, shared_storage
 from deep_agent.sol.rawtrace import RawTrace, Scalar
-from deep_agent.sol.recording import Untraceable, record
+from deep_agent.sol.recording import ROW_GATHERS, Untraceable, record
 from deep_agent.sol.symbols import Binding, ScalarVariant, concrete, same_structure, unify
 
 MAX_REAL_BYTES = 256 * 2**20
 """Declared bytes up to which a reference is run on real tensors."""
+MAX_CHECKED_BYTES = 64 * 2**20
+"""Declared bytes up to which a reference is run to look for NaN."""
+ROW_SEEDS = (0, 1, 2)
+"""Seeds whose least number of touched rows counts."""
 
 _FAKE_LIMITS = (
     Untraceable,
@@ -51,6 +56,17 @@ class Traced:
     trace: RawTrace | None
     """None at tier 3."""
     notes: tuple[str, ...] = ()
+    saw_indices: bool = False
+    """Whether the rows that gathers touch were counted on real, generated indices."""
+
+    @property
+    def counted_tier(self) -> Literal[1, 2, 3]:
+        """The tier of the bound: counting rows took real inputs, even where the graph did not."""
+        return 2 if self.saw_indices else self.tier
+
+    def concrete_graph(self, name: str) -> OpGraph | None:
+        """Give the graph of this run alone, for counting; None at tier 3."""
+        return None if self.trace is None else concrete(name, Binding(self.case.sizes, self.trace))
 
 
 class ReferenceTracer:
@@ -79,12 +95,66 @@ class ReferenceTracer:
         """
         case = make_case(self._problem.definition, workload)
         try:
-            traced = Traced(case, 1, self._record(case, fake=True))
+            traced = self._with_rows(Traced(case, 1, self._record(case, fake=True)))
         except Exception as error:  # noqa: BLE001 - the reference may raise anything; a real run says whether it is at fault
             traced = self._trace_real(case, error)
         if traced.trace is not None:
             self._check_outputs(case, traced.trace)
         return traced
+
+    def _with_rows(self, traced: Traced) -> Traced:
+        """Count the rows that gathers touch on the generator's own indices, where that is affordable.
+
+        Without a generator of the definition's own, indices would be ours and say nothing.
+        """
+        trace, case = traced.trace, traced.case
+        if trace is None or case.definition.custom_inputs_entrypoint is None or case.declared_bytes > MAX_REAL_BYTES:
+            return traced
+        if not any(operation.name in ROW_GATHERS for operation in trace.operations):
+            return traced
+        touched: dict[int, int] = {}
+        for seed in ROW_SEEDS:
+            try:
+                seen = self._record(case, fake=False, seed=seed)
+            except Exception as error:
+                raise self._refused(case, error) from error
+            if not same_structure(trace, seen):
+                return traced
+            touched = {out: min(rows, touched.get(out, rows)) for out, rows in seen.rows_touched.items()}
+        return replace(traced, trace=replace(trace, rows_touched=touched), saw_indices=True)
+
+    def refuse_nan(self, workloads: Sequence[Workload]) -> None:
+        """Run the smallest workload for real and refuse a reference that returns NaN.
+
+        A NaN counts only when inputs drawn between 0.1 and 0.9 give it too: a negative variance is the
+        draw's fault. Workloads above MAX_CHECKED_BYTES are left to the judge, which runs them all.
+
+        Raises:
+            InvalidInput: the reference returns NaN on both draws.
+        """
+        cases = [make_case(self._problem.definition, workload) for workload in workloads]
+        case = min(cases, key=lambda candidate: candidate.declared_bytes)
+        if case.declared_bytes > MAX_CHECKED_BYTES:
+            return
+        draws: tuple[Draw, ...] = ("normal", "positive")
+        if all(self._has_nan(case, draw) for draw in draws):
+            raise InvalidInput(
+                f"definition {case.definition.name!r}, workload {case.uuid!r}: the reference returns NaN.",
+                remedy="Correct the reference, or generate inputs it is defined on with custom_inputs_entrypoint.",
+            )
+
+    def _has_nan(self, case: Case, draw: Draw) -> bool:
+        assert self._module is not None
+        try:
+            result = self._module.run(*make_inputs(case, self._module, mode=None, draw=draw).values())
+        except Exception:  # noqa: BLE001 - our draw may be illegal for it, an index out of range say; the judge's is not
+            return False
+        parts = (
+            result.values() if isinstance(result, dict) else result if isinstance(result, list | tuple) else (result,)
+        )
+        return any(
+            part.isnan().any().item() for part in parts if isinstance(part, torch.Tensor) and part.is_floating_point()
+        )
 
     def _trace_real(self, case: Case, why: Exception) -> Traced:
         reason = f"fake tensors did not do: {describe(why)}"
