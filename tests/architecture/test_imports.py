@@ -37,11 +37,11 @@ def test_every_contract_holds():
 
 
 BAD_IMPORTS = {
-    "clock in a pure module": ("deep_agent/htdag/moves.py", "import time", "reach neither torch nor the world"),
+    "clock in a pure module": ("deep_agent/htdag/moves.py", "import time", "What decides reaches neither"),
     "import hidden in a function": (
         "deep_agent/planner/method.py",
         "def _hidden():\n    import subprocess",
-        "reach neither torch nor the world",
+        "What decides reaches neither",
     ),
     "adapter in a capability": (
         "deep_agent/executor/submit.py",

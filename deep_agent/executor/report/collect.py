@@ -93,7 +93,8 @@ def _reason(ending: Ending, children: Mapping[str, NodeView], verified: VerifyFi
         return broken[0]
     evolve = children.get("evolve")
     stopped = str((evolve.outputs or {}).get("reason", "")) if evolve is not None else ""
-    return " ".join(_sentence(words) for words in (stopped, verified.message if verified is not None else "") if words)
+    refused = verified.message if verified is not None and verified.verdict == "refuted" else ""
+    return " ".join(_sentence(words) for words in (stopped, refused) if words)
 
 
 def _sentence(words: str) -> str:
