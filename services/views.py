@@ -1,20 +1,22 @@
 """Owns what the doors show of a job beyond the engine's own values: the state of each problem; pure.
 
 The graph is the source. Of node outputs these keys are read, all of them optional:
-`characterize`: `device`, `baseline` {name, time_us}. `verify*`: `verdict`, `best` (as `BestView`).
-`package`: `path`. `report`: `report`. Of a version's `evaluation`: `speedup` {value, low, high}, `time_us`, `note`.
+`characterize`: `device`, `baseline`, `bounds`. `verify*`: `verdict`, `best`. `package`: `path`. `report`: `report`.
 Moments are seconds since the epoch, device times microseconds, ratios baseline over candidate.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from deep_agent.executor.findings import BaselineFigures, BestFigures, best_figures
 from deep_agent.htdag.goal import Goal, Spend
 from deep_agent.htdag.job import GraphView, Job, JobStatus, NodeView, VersionView
 from deep_agent.htdag.node import JsonObject, NodeKind, NodeState
+from deep_agent.problem.bound import SolBound
+from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.value import FrozenValue
 
 Shape = TypeVar("Shape", bound=FrozenValue)
@@ -23,36 +25,14 @@ Verdict = Literal["verified", "library", "failed", "unfinished"]
 """library: an honest end with the library call as the answer, because nothing was faster."""
 
 
-class BaselineView(FrozenValue):
-    """The library's fastest way."""
-
-    name: str
-    time_us: float
-    """Geometric mean over workloads."""
-
-
-class BestView(FrozenValue):
-    """The answer to one problem so far."""
-
-    time_us: float | None = None
-    """Geometric mean over workloads."""
-    speedup: float
-    speedup_ci: tuple[float, float]
-    """95 % bootstrap interval."""
-    sol_score: Annotated[float, Field(ge=0, le=1)] | None = None
-    percent_of_sol: float | None = None
-    """Bound over measured time, in per cent."""
-    solution: str
-    """Content hash; `/v1/candidates/{hash}` gives the source."""
-
-
 class ProblemResult(FrozenValue):
     """Where the work on one problem of a job stands."""
 
     problem: str
     device: str
-    baseline: BaselineView | None = None
-    best: BestView | None = None
+    baseline: BaselineFigures | None = None
+    best: BestFigures | None = None
+    """Provisional, from the gate, until it is verified."""
     versions: int = 0
     evaluations: int = 0
     verdict: Verdict = "unfinished"
@@ -141,8 +121,8 @@ def _result(job: Job, branch: NodeView, graph: GraphView, versions: Sequence[Ver
     return ProblemResult(
         problem=problem_name(_text(branch.params, "problem") or branch.name),
         device=_device(characterized) or job.goal.device,
-        baseline=_parsed(BaselineView, characterized.get("baseline")),
-        best=_parsed(BestView, final.get("best")) if final is not None else _champion(mine),
+        baseline=_parsed(BaselineFigures, characterized.get("baseline")),
+        best=_parsed(BestFigures, final.get("best")) if final is not None else _champion(mine, characterized),
         versions=len(mine),
         evaluations=sum(node.spend.evaluations for node in below if node.kind is NodeKind.ATOMIC),
         verdict=verdict,
@@ -165,22 +145,15 @@ def _why(branch: NodeView, below: Sequence[NodeView]) -> str:
     return next((reason for reason in actions if reason), branch.reason)
 
 
-def _champion(versions: Sequence[VersionView]) -> BestView | None:
-    """Read the latest version that moved the champion; provisional until it is verified."""
+def _champion(versions: Sequence[VersionView], characterized: JsonObject) -> BestFigures | None:
+    """Draw figures of the latest version that moved the champion."""
     moved = [version for version in versions if version.kind in {"seed", "improve"}]
-    if not moved:
+    evaluation = _parsed(Evaluation, moved[-1].evaluation) if moved else None
+    if evaluation is None:
         return None
-    ratio = speedup_of(moved[-1])
-    if ratio is None:
-        return None
-    time_us = moved[-1].evaluation.get("time_us")
-    return BestView(
-        time_us=time_us if isinstance(time_us, int | float) else None,
-        speedup=ratio[0],
-        speedup_ci=ratio[1:],
-        sol_score=moved[-1].sol_score,
-        solution=moved[-1].solution_hash,
-    )
+    raw = characterized.get("bounds")
+    bounds = [_parsed(SolBound, one) for one in raw] if isinstance(raw, list) else []
+    return best_figures(evaluation, [bound for bound in bounds if bound is not None])
 
 
 def speedup_of(version: VersionView) -> tuple[float, float, float] | None:

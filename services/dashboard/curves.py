@@ -33,12 +33,13 @@ class Curve(FrozenValue):
     """The staircase through all steps."""
 
 
-def curves(versions: Sequence[VersionView], names: Mapping[str, str]) -> tuple[Curve, ...]:
+def curves(versions: Sequence[VersionView], names: Mapping[str, str], notes: Mapping[str, str]) -> tuple[Curve, ...]:
     """Plot each problem's versions that were timed, in the order they were committed.
 
     Args:
         versions: of one job.
         names: id of a branch of the graph -> the name of its problem.
+        notes: id of a node -> what it tried, in words.
     """
     by_problem: dict[str, list[tuple[VersionView, float]]] = {}
     for version in versions:
@@ -46,10 +47,10 @@ def curves(versions: Sequence[VersionView], names: Mapping[str, str]) -> tuple[C
         branch = next((name for node, name in names.items() if version.node_id.startswith(f"{node}.")), version.search)
         if ratio is not None:
             by_problem.setdefault(branch, []).append((version, ratio[0]))
-    return tuple(_curve(problem, members) for problem, members in by_problem.items())
+    return tuple(_curve(problem, members, notes) for problem, members in by_problem.items())
 
 
-def _curve(problem: str, members: Sequence[tuple[VersionView, float]]) -> Curve:
+def _curve(problem: str, members: Sequence[tuple[VersionView, float]], notes: Mapping[str, str]) -> Curve:
     speedups = [speedup for _, speedup in members]
     high, low = max(1.0, *speedups), min(1.0, *speedups)
     span = max(high - low, 0.1)
@@ -62,7 +63,7 @@ def _curve(problem: str, members: Sequence[tuple[VersionView, float]]) -> Curve:
         Step(
             version=version,
             speedup=speedup,
-            note=str(version.evaluation.get("note") or ""),
+            note=notes.get(version.node_id, ""),
             x=round(LEFT + index * gap, 1),
             y=y_of(speedup),
         )

@@ -68,6 +68,7 @@ def render_job(
         for node in graph.nodes
         if node.handler == "optimize"
     }
+    notes = {str(node.id): str((node.outputs or {}).get("note", "")) for node in graph.nodes}
     return (
         _templates()
         .get_template("job.html")
@@ -77,7 +78,7 @@ def render_job(
             drawing=draw(graph),
             lines=outline(graph),
             events=[_line(event, labels) for event in reversed(events)],
-            curves=curves(versions, names),
+            curves=curves(versions, names, notes),
             summary=summarize(job, graph),
             elapsed=lambda shown: elapsed_s(shown, now_s),
             took=lambda node: _took_s(node, now_s),

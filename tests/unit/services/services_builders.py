@@ -4,8 +4,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from builders import make_bound, make_evaluation, make_ratio, make_workload_evaluation
+
 from deep_agent.htdag.goal import Goal, Spend
 from deep_agent.htdag.job import EdgeView, Event, GraphView, Job, NodeView, VersionView
+from deep_agent.problem.evaluation import ArmTiming
 from services.views import JobView, job_view
 
 T0 = 1_790_000_000.0
@@ -57,10 +60,14 @@ def make_branch(
 ) -> tuple[list[NodeView], list[EdgeView]]:
     """One problem in the middle of its search."""
     root = f"{job}.goal.optimize-{index}"
-    baseline = {"device": "cpu", "baseline": {"name": "torch_compile", "time_us": 812.0}}
+    known = {
+        "device": {"name": "cpu"},
+        "baseline": {"name": "torch_compile", "time_us": 812.0},
+        "bounds": [make_bound("w1", 300.0).model_dump(mode="json")],
+    }
     nodes = [
         make_node(root, "running", kind="composite", params={"problem": problem}, title=problem.rpartition("/")[2]),
-        make_node(f"{root}.characterize", "done", outputs=baseline),
+        make_node(f"{root}.characterize", "done", outputs=known),
         make_node(f"{root}.evolve", "running", kind="composite"),
         make_node(f"{root}.verify"),
         make_node(f"{root}.package"),
@@ -71,7 +78,9 @@ def make_branch(
         state = "running" if i >= n_vary - running else ("failed" if i % 7 == 3 else "done")
         reason = "the kernel did not build: expected ';' before '}'" if state == "failed" else ""
         spend = Spend(evaluations=1, device_s=0.5)
-        nodes.append(make_node(f"{root}.evolve.vary-{i + 1:04d}", state, reason=reason, spend=spend))
+        nodes.append(
+            make_node(f"{root}.evolve.vary-{i + 1:04d}", state, reason=reason, spend=spend, outputs={"note": "8 lanes"})
+        )
     return nodes, edges
 
 
@@ -102,11 +111,11 @@ def make_versions(index: int = 1, *, job: str = JOB) -> tuple[VersionView, ...]:
                 "kind": "improve" if seq else "seed",
                 "solution_hash": f"{seq:064x}",
                 "parent_seq": None,
-                "evaluation": {
-                    "speedup": {"value": speedup, "low": speedup * 0.98, "high": speedup * 1.02},
-                    "time_us": 812.0 / speedup,
-                    "note": "8 lanes, two rows a chunk",
-                },
+                "evaluation": make_evaluation(
+                    make_workload_evaluation(candidate=ArmTiming(time_us=812.0 / speedup, cpu_us=1.0)),
+                    speedup=make_ratio(speedup, 0.02),
+                    profile="gate",
+                ).model_dump(mode="json"),
                 "sol_score": 0.4 + seq / 20,
                 "at_s": T0 + seq,
             }
