@@ -26,7 +26,7 @@ class Parameter(Protocol):
 
     @property
     def choices(self) -> Sequence[Choice]:
-        """The settings; numbers in rising order, so that neighbours are alike."""
+        """The settings, none twice; neighbours are alike."""
         ...
 
 
@@ -71,8 +71,3 @@ def all_indices(parameters: Sequence[Parameter]) -> Iterator[Indices]:
 def random_indices(parameters: Sequence[Parameter], rng: Random) -> Indices:
     """Draw a point uniformly, with replacement."""
     return tuple(rng.randrange(len(parameter.choices)) for parameter in parameters)
-
-
-def is_ordered(parameter: Parameter) -> bool:
-    """Whether a step to the next choice is a small change: the choices are numbers, not names or switches."""
-    return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in parameter.choices)

@@ -1,7 +1,8 @@
 """Owns the model of a search space: a Gaussian process over discrete points; does not choose points to try.
 
 The kernel is the mean of one kernel a parameter plus their product: the first part lets what is learnt about
-one setting count everywhere, the second lets settings interact. Numbers are compared by rank, names by equality.
+one setting count everywhere, the second lets settings interact. Settings are compared by rank, because a
+parameter lists its choices so that neighbours are alike.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,12 @@ from math import erf, exp, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_agent.evolution.space import Indices, Parameter, is_ordered
+from deep_agent.evolution.space import Indices, Parameter
 
 Array = NDArray[np.float64]
 
 LENGTH_SCALE = 1.0
-"""Distance, as a share of an ordered parameter's range, over which fitness stays alike."""
-UNORDERED_LIKENESS = 0.35
-"""Correlation of two points that differ in the setting of one unordered parameter."""
+"""Distance, as a share of a parameter's range, over which fitness stays alike; a switch has its whole range."""
 ADDITIVE_SHARE = 0.7
 """Share of the variance given to the sum of single-parameter effects; the rest is interaction."""
 NOISE_LOG = 0.02
@@ -100,7 +99,5 @@ def _correlation(parameters: tuple[Parameter, ...], left: Sequence[Indices], rig
 def _parameter_correlation(parameter: Parameter) -> Array:
     """Correlation between the settings of one parameter, (n_choices, n_choices)."""
     n_choices = len(parameter.choices)
-    if not is_ordered(parameter):
-        return np.where(np.eye(n_choices, dtype=bool), 1.0, UNORDERED_LIKENESS)
     rank = np.arange(n_choices) / max(n_choices - 1, 1)
     return np.exp(-(((rank[:, None] - rank[None, :]) / LENGTH_SCALE) ** 2))
