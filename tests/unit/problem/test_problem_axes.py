@@ -50,7 +50,7 @@ def test_what_is_not_a_size_is_refused_in_words(expression, names):
         evaluate_expression(expression, SIZES)
 
 
-@pytest.mark.parametrize("expression", ["2**(10**6)", "n**65", "2**64", "((1/3)**64)**64", "9**9**9"])
+@pytest.mark.parametrize("expression", ["2**(10**6)", "n**65", "2**64", "0 * (1/3)**64", "9**9**9"])
 def test_trap_7_huge_powers_are_refused_before_they_are_computed(expression):
     with pytest.raises(InvalidInput):
         evaluate_expression(expression, SIZES)
