@@ -22,8 +22,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing PyTorch (a large download the first time)"
 	@$(PIP) install --constraint constraints.txt torch
 	@echo "installing the project and its tools"
-	@$(PIP) install --quiet --constraint constraints.txt setuptools
-	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[worker,dev]'
+	@$(PIP) install --quiet --quiet --constraint constraints.txt setuptools
+	@$(PIP) install --quiet --quiet --constraint constraints.txt --no-build-isolation --editable '.[worker,dev]'
 	@touch $@
 
 demo: $(READY) ## find a faster softmax for this machine, with live progress
