@@ -1,0 +1,51 @@
+"""The roofline: which resource limits, what rate a mix of accesses is held to, and monotony."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sol_builders import make_device, make_work
+
+from deep_agent.problem.dtype import DType
+from deep_agent.sol.roofline import MEASURED_MARGIN, bound
+
+amounts = st.floats(0, 1e15, allow_nan=False)
+
+
+def test_reading_alone_is_held_to_the_read_rate():
+    assert bound(make_work(read_bytes=10e9), make_device(), workload="w", tier=1).time_us == pytest.approx(1e6)
+
+
+def test_bytes_read_and_written_together_are_held_to_the_fastest_kind():
+    found = bound(make_work(read_bytes=8e9, written_bytes=8e9), make_device(), workload="w", tier=1)
+    assert found.time_us == pytest.approx(1e6)
+    assert found.limiter == "memory"
+
+
+def test_the_types_share_the_multipliers():
+    found = bound(make_work(macs={DType.FLOAT32: 50e9, DType.FLOAT64: 25e9}), make_device(), workload="w", tier=1)
+    assert (found.time_us, found.limiter) == (pytest.approx(2e6), "compute")
+
+
+def test_a_type_without_a_rate_is_named_and_not_charged():
+    found = bound(make_work(macs={DType.BFLOAT16: 1e12}, written_bytes=1), make_device(), workload="w", tier=1)
+    assert found.limiter == "memory"
+    assert any("bfloat16" in note for note in found.notes)
+
+
+def test_probed_rates_leave_a_margin():
+    sheet = bound(make_work(read_bytes=1e9), make_device(), workload="w", tier=1)
+    probed = bound(make_work(read_bytes=1e9), make_device(bound_kind="measured"), workload="w", tier=1)
+    assert probed.time_us == pytest.approx(sheet.time_us / MEASURED_MARGIN)
+
+
+def test_work_below_a_cycle_still_takes_time():
+    assert bound(make_work(written_bytes=1), make_device(), workload="w", tier=1).time_us > 0
+
+
+@given(read=amounts, written=amounts, macs=amounts, more=st.floats(1, 10))
+def test_more_work_never_takes_less_time(read, written, macs, more):
+    def time_us(factor):
+        work = make_work(read_bytes=read * factor, written_bytes=written * factor, macs={DType.FLOAT32: macs * factor})
+        return bound(work, make_device(), workload="w", tier=1).time_us
+
+    assert time_us(more) >= time_us(1)
