@@ -96,6 +96,14 @@ class Application(Protocol):
         """Give the devices that were probed; never probes."""
         ...
 
+    def webhook_secret(self) -> str:
+        """Give the secret webhooks are signed with, making it on first use."""
+        ...
+
+    def is_led_elsewhere(self) -> bool:
+        """Whether another process runs this home folder's jobs."""
+        ...
+
     def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:
         """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
         ...
