@@ -88,7 +88,7 @@ def main(channel_fd: int) -> None:
         scratch=home / "scratch",
         hidden=tuple(settings["hidden"]),
     )
-    judge = CpuJudge(folders, settings["fingerprint"])
+    judge = CpuJudge(folders, settings["fingerprint"], memory_bytes=settings["memory_bytes"])
     torch.set_num_threads(1)
     try:
         JudgeProgram(channel, judge).serve()

@@ -30,7 +30,8 @@ _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 class ArmLimits:
     """What an arm may use."""
 
-    memory_bytes: int = 8 * 2**30
+    memory_bytes: int
+    """Address space beyond what the preloaded libraries map."""
     cpu_s: int = 600
     file_bytes: int = 256 * 2**20
     n_files: int = 256
@@ -169,6 +170,7 @@ class Arm:
         # Linux: clock id of another process's processor time, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2
         self._cpu_seen_ns: int | None = None
+        self._is_dead = False
 
     def ask(
         self, verb: Verb, payload: Mapping[str, object], fds: Sequence[int] = (), *, timeout_s: float
@@ -178,6 +180,8 @@ class Arm:
         Raises:
             ArmFailed: any answer but DONE, in words the user can act on.
         """
+        if self._is_dead:
+            raise ArmFailed("the arm had failed before and was killed.")
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._channel.settimeout(timeout_s)
         try:
@@ -187,12 +191,15 @@ class Arm:
             answered, finding = receive_reply(self._channel)
             ended_ns = time.perf_counter_ns()
         except TimeoutError as error:
+            self._kill()
             raise ArmFailed(
                 f"{verb.name} took longer than {timeout_s:.0f} s and was killed.", timed_out=True
             ) from error
         except OSError as error:
+            self._kill()
             raise ArmFailed(self._how_it_died()) from error
         if answered != nonce:
+            self._kill()
             raise ArmFailed(self._how_it_died() if finding < 0 else "the arm answered out of turn.")
         if finding != Finding.DONE:
             raise ArmFailed(self.last_words() or "it failed without a word.", finding=Finding(finding))
@@ -219,9 +226,14 @@ class Arm:
         """Kill the arm with everything it started; idempotent."""
         if self._log_fd < 0:
             return
+        self._kill()
+        os.close(self._log_fd)
+        self._log_fd = -1
+
+    def _kill(self) -> None:
+        """End the process, its group and, where it has one, its process namespace. A late answer meets a closed channel."""
+        self._is_dead = True
         self._channel.close()
         for kill, target in ((os.kill, self._pid), (os.killpg, self._group)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(target, signal.SIGKILL)
-        os.close(self._log_fd)
-        self._log_fd = -1

@@ -34,15 +34,23 @@ _Answer = dict[str, Any]
 class JudgeProcess:
     """The `Judge` port over a program of its own; safe to use from several threads."""
 
-    def __init__(self, cache: Path, *, fingerprint: str, hidden: tuple[str, ...]) -> None:
+    def __init__(
+        self, cache: Path, *, fingerprint: str, hidden: tuple[str, ...], memory_bytes: int | None = None
+    ) -> None:
         """Keep what the program is told; nothing starts yet.
 
         Args:
             cache: folder for builds and compiled baselines.
             fingerprint: of the device, stored with every evaluation.
             hidden: folders that candidates must not see.
+            memory_bytes: address space of a candidate; None lets the judge choose by workload.
         """
-        self._settings = {"home": str(cache), "fingerprint": fingerprint, "hidden": list(hidden)}
+        self._settings = {
+            "home": str(cache),
+            "fingerprint": fingerprint,
+            "hidden": list(hidden),
+            "memory_bytes": memory_bytes,
+        }
         self._numbers = itertools.count(1)
         self._state = threading.Lock()
         self._running: _Program | None = None
@@ -154,6 +162,7 @@ class _Program:
                     waiting.put(_ENDED)
                 self._waiting.clear()
             self._process.wait()
+            self._channel.close()
 
     def close(self) -> None:
         """Kill the program and its zygote; the arms die with the zygote."""

@@ -25,7 +25,7 @@ from deep_agent.harness.stage import CacheFlush
 from deep_agent.harness.statistics import log_ratios, ratio
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
 from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest, Ratio
-from deep_agent.problem.footprint import check_fits
+from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.readers import read_problem
 from deep_agent.problem.solution import Solution
@@ -55,12 +55,19 @@ class Folders:
 class CpuJudge:
     """The judge of one machine's processor."""
 
-    def __init__(self, folders: Folders, fingerprint: str) -> None:
-        """Start the zygote; `fingerprint` goes into every evaluation."""
+    def __init__(self, folders: Folders, fingerprint: str, *, memory_bytes: int | None) -> None:
+        """Start the zygote.
+
+        Args:
+            folders: where things are kept.
+            fingerprint: of the device; goes into every evaluation.
+            memory_bytes: what an arm may map; None chooses by workload.
+        """
         for folder in (folders.builds, folders.baselines, folders.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         self._builder = Builder(folders.builds)
         self._fingerprint = fingerprint
+        self._memory_bytes = memory_bytes
         self._zygote = Zygote(folders.scratch, folders.hidden, folders.baselines)
         self._device = threading.Lock()
         self._benches: OrderedDict[str, Bench] = OrderedDict()
@@ -69,7 +76,7 @@ class CpuJudge:
     def characterize(self, problem_dir: str, device: str, progress: Progress) -> Characterization:
         """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
         problem = _read(problem_dir)
-        workplace = self._workplace(device)
+        workplace = self._workplace(problem, device)
         with self._device:
             started_s = time.perf_counter()
             bench = self._bench(workplace, problem, problem_dir, device, progress)
@@ -97,7 +104,7 @@ class CpuJudge:
             return self._unbuilt(request, problem, candidate, build_s)
         if isinstance(incumbent, NotBuilt):
             raise InvalidInput(f"the incumbent does not build: {incumbent.diagnostics[:500]}")
-        workplace = self._workplace(request.device)
+        workplace = self._workplace(problem, request.device)
         with self._device:
             started_s = time.perf_counter()
             bench = self._bench_for(workplace, problem, request, progress)
@@ -119,10 +126,10 @@ class CpuJudge:
         built = self._builder.build(solution)
         return built if isinstance(built, NotBuilt) else Prepared(solution, built.artefact)
 
-    def _workplace(self, device: str) -> Workplace:
+    def _workplace(self, problem: Problem, device: str) -> Workplace:
         if self._flush is None:
             self._flush = CacheFlush(_last_level_cache_bytes())
-        limits = ArmLimits(memory_bytes=max(2 * 2**30, psutil.virtual_memory().total // 3))
+        limits = ArmLimits(memory_bytes=self._memory_bytes or _memory_for(problem))
         return Workplace(self._zygote, self._flush, thread_count(device), limits)
 
     def _bench_for(
@@ -237,6 +244,12 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
         measured, _ = rounds.measure(PROTOCOLS["screen"], ())
         samples.append(log_ratios(measured.wall_us["baseline"], measured.wall_us["candidate"]))
     return ratio(samples)
+
+
+def _memory_for(problem: Problem) -> int:
+    """Room for an honest solution: the buffers it is shown, as much again several times over, and 2 GiB."""
+    largest = max(workload_bytes(problem.definition, workload) for workload in problem.workloads)
+    return 2 * 2**30 + (_COPIES + 8) * largest
 
 
 def _timer(arrived_s: float, deadline_s: float | None) -> Callable[[], bool]:

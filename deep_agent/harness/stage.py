@@ -22,7 +22,7 @@ from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import CustomInput, Workload
 
 BIND_TIMEOUT_S: Final = 30.0
-CALL_TIMEOUT_S: Final = 20.0
+CALL_TIMEOUT_S: Final = 10.0
 FIRST_CALL_TIMEOUT_S: Final = 120.0
 """For the first calls of a Python solution, which may compile."""
 _SHARE_CHANGED: Final = 512

@@ -15,8 +15,8 @@ from deep_agent.executor.actions.waiting import while_wanted
 from deep_agent.executor.findings import (
     CharacterizeFinding,
     VerifyFinding,
-    answer_figures,
     best_baseline,
+    best_figures,
     library_solution,
 )
 from deep_agent.executor.scoring import scored
@@ -130,6 +130,7 @@ def _find(
 ) -> VerifyFinding:
     """Word the verdict."""
     solution_hash = "" if solution is None else solution.content_hash
+    best = None if evaluation is None else best_figures(evaluation, known.bounds)
     if chosen is None:
         library = best_baseline(known.characterization)
         return VerifyFinding(
@@ -138,6 +139,7 @@ def _find(
             solution=solution,
             first=first,
             evaluation=evaluation,
+            best=best,
             message=f"No faster kernel found; the library's call ({library}) is the answer.",
         )
     assert evaluation is not None, "a version always has a solution"
@@ -148,6 +150,7 @@ def _find(
         solution=solution,
         first=first,
         evaluation=evaluation,
+        best=best,
         message=refusal,
     )
 
@@ -174,13 +177,12 @@ def _refusal(evaluation: Evaluation, known: CharacterizeFinding) -> str:
 
 
 def _announce(known: CharacterizeFinding, finding: VerifyFinding) -> Announcement:
-    figures = answer_figures(known, finding)
     return Announcement(
         type="kernel.verified",
         payload={
             "problem": known.problem.name,
             "device": known.device.name,
             "solution": finding.solution_hash,
-            "figures": None if figures is None else figures.model_dump(mode="json"),
+            "best": None if finding.best is None else finding.best.model_dump(mode="json"),
         },
     )

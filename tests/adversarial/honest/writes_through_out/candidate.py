@@ -1,0 +1,5 @@
+import torch
+
+
+def run(x, y):
+    torch.softmax(x, -1, out=y)
