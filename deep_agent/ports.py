@@ -121,6 +121,14 @@ class DeviceCatalog(Protocol):
         """
         ...
 
+    def check(self, name: str) -> None:
+        """Refuse a name that `resolve` would refuse, without probing; raises InvalidInput."""
+        ...
+
+    def known(self) -> tuple[DeviceModel, ...]:
+        """Give the models that were probed before, by name."""
+        ...
+
 
 class SearchPolicy(Protocol):
     """Decides, purely, whether a search goes on; lent by evolution to the planner's `evolve` method."""
@@ -161,11 +169,14 @@ class Store(Protocol):
         """Take a DISPATCHED node on the hint's attempt; None when it is not there to take (duplicate, stale, paused)."""
         ...
 
-    def planning(self, node_id: NodeId, *, known: Level | None = None) -> Planning | None:
-        """Load what a planning hop needs, at one moment; None when the job is paused.
+    def plan(
+        self, node_id: NodeId, decide: Callable[[Planning], Commit], *, known: Level | None = None
+    ) -> Verdict:
+        """Load what a planning hop needs, ask `decide`, commit its answer; FENCED when the job is paused.
 
         Args:
             node_id: a COMPOSITE node.
+            decide: pure and quick: other writers may wait for it, and it is asked again when the state moved.
             known: the level at an earlier revision; only what changed since is read.
         """
         ...
@@ -244,6 +255,10 @@ class JobReads(Protocol):
 
     def versions(self, job_id: str) -> tuple[VersionView, ...]:
         """Give the lineage rows of a job by (search, seq); raises NotFound."""
+        ...
+
+    def outputs_about(self, solution_hash: str) -> JsonObject | None:
+        """Give what some action left about a solution it judged, `solution_hash` among it; None when none did."""
         ...
 
 

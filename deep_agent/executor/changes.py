@@ -13,16 +13,15 @@ class LevelDiff:
     """What differs between two values of one level, in order of creation."""
 
     def __init__(self, before: Level, after: Level) -> None:
-        """Compare by identity: an unchanged node is the same object in both."""
+        """Read what was edited in `after` since its draft of `before`."""
         old = before.nodes
+        nodes = sorted((after.nodes[name] for name in after.edited), key=lambda node: node.born)
         self.changed = tuple(
-            NodeChange(node=node, was_state=old[name].state, was_attempt=old[name].attempt)
-            for name, node in after.nodes.items()
-            if name in old and old[name] is not node
+            NodeChange(node=node, was_state=old[node.name].state, was_attempt=old[node.name].attempt)
+            for node in nodes
+            if node.name in old
         )
-        self.added = tuple(
-            AddedNode(node=node, level_id=after.owner) for name, node in after.nodes.items() if name not in old
-        )
+        self.added = tuple(AddedNode(node=node, level_id=after.owner) for node in nodes if node.name not in old)
         same = before.edges is after.edges
         self.edges_added: tuple[Edge, ...] = () if same else _missing(after, before)
         self.edges_removed: tuple[Edge, ...] = () if same else _missing(before, after)

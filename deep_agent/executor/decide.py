@@ -5,7 +5,7 @@ from random import Random
 
 from deep_agent.executor.attempts import GiveUp, after_loss
 from deep_agent.executor.changes import LevelDiff, moved_event, planning_hint, start_hint
-from deep_agent.htdag.apply import advance, apply_patch, is_quiet, wind_down
+from deep_agent.htdag.apply import advance, apply_patch, wind_down
 from deep_agent.htdag.hop import (
     Claimed,
     Commit,
@@ -103,7 +103,7 @@ def needs_answer(planning: Planning) -> bool:
     level = planning.level
     if level is None or level.closed:
         return False
-    if level.unseen() or is_quiet(level):
+    if level.fresh or not level.busy:
         return True
     stopping = level.fault or planning.job.status is JobStatus.CANCELLING
     return bool(stopping) and any(node.state in UNSTARTED for node in level.nodes.values())
@@ -136,15 +136,17 @@ def answered(planning: Planning, answer: Answer, *, max_children: int, now_s: fl
     before = planning.level
     assert before is not None
     level = (
-        replace(before, revision=before.revision + 1)
+        before.draft()
         if answer.patch is None
         else apply_patch(before, answer.patch, max_children=max_children, now_s=now_s)
     )
-    level = replace(level, seen=level.revision, fault=level.fault or answer.fault)
-    stopping = bool(level.fault) or planning.job.status is JobStatus.CANCELLING
-    level = wind_down(level, reason=_why_stopping(level, planning), now_s=now_s) if stopping else advance(level)[0]
-    quiet = is_quiet(level)
-    closes = quiet and (stopping or answer.patch is None)
+    stopping = bool(level.fault or answer.fault) or planning.job.status is JobStatus.CANCELLING
+    level = level.answered(fault=answer.fault)
+    if stopping:
+        level = wind_down(level, reason=_why_stopping(level, planning), now_s=now_s)
+    else:
+        level = advance(level, level.startable_since(before))
+    closes = not level.busy and (stopping or answer.patch is None)
     if closes:
         level = replace(wind_down(level, reason="its predecessors did not succeed", now_s=now_s), closed=True)
     diff = LevelDiff(before, level)
@@ -152,7 +154,7 @@ def answered(planning: Planning, answer: Answer, *, max_children: int, now_s: fl
     hints = diff.hints(job_id)
     if closes:
         hints = (*hints, planning_hint(Verb.SETTLE, node.id, job_id, attempt=node.attempt))
-    elif quiet:
+    elif not level.busy:
         # The patch left nothing to run: only another question can move the level on.
         hints = (*hints, planning_hint(Verb.REVISE, node.id, job_id))
     closed = (EventDraft(kind="level.closed", node_id=node.id, payload={"fault": level.fault}),) if closes else ()

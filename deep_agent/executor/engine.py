@@ -28,6 +28,7 @@ SIGNS_S = 0.25
 """How often it is asked which running nodes should stop."""
 RESEND_AFTER_S = 60.0
 RELAY_BATCH = 500
+GATHER_S = 0.002
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ class Engine:
             if not more:
                 self._woken.wait(POLL_S)
                 self._woken.clear()
+                # Bursts of commits are read together.
+                self._stopping.wait(GATHER_S)
 
     def _relay_once(self) -> bool:
         """Publish, then mark: a crash in between doubles hints and loses none. Give whether there may be more."""

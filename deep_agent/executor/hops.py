@@ -62,26 +62,24 @@ class Planner:
     memory: LevelMemory
 
     def hop(self, hint: Hint, *, fault: str = "") -> Verdict:
-        """Do what the hint asks, once; FENCED when it must wait or was overtaken.
+        """Do what the hint asks, once; FENCED when it must wait.
 
         Args:
             hint: an `expand`, `revise` or `settle`.
             fault: why the method cannot be asked; its node then fails with this reason.
         """
+        left: Level | None = None
+
+        def decide(planning: Planning) -> Commit:
+            nonlocal left
+            commit, left = self._decide(planning, hint, fault)
+            return replace(commit, handled=hint.key)
+
         verdict = Verdict.MOVED
         while verdict is Verdict.MOVED:
-            verdict = self._attempt(hint, fault)
-        return verdict
-
-    def _attempt(self, hint: Hint, fault: str) -> Verdict:
-        planning = self.store.planning(hint.node_id, known=self.memory.get(hint.node_id))
-        if planning is None:
-            return Verdict.FENCED
-        commit, level = self._decide(planning, hint, fault)
-        verdict = self.store.commit(replace(commit, handled=hint.key))
-        level = level if verdict is Verdict.COMMITTED else planning.level
-        if level is not None:
-            self.memory.put(level)
+            verdict = self.store.plan(hint.node_id, decide, known=self.memory.get(hint.node_id))
+        if verdict is Verdict.COMMITTED and left is not None:
+            self.memory.put(left)
         return verdict
 
     def _decide(self, planning: Planning, hint: Hint, fault: str) -> tuple[Commit, Level | None]:

@@ -1,11 +1,9 @@
 """Owns how a patch changes a level, all or nothing; does not persist or dispatch."""
 
-from dataclasses import replace
-
 from deep_agent.errors import Conflict, InvalidInput
 from deep_agent.htdag.level import Level
 from deep_agent.htdag.moves import move
-from deep_agent.htdag.node import TERMINAL, UNSTARTED, Node, NodeKind, NodeSpec, NodeState, child_id
+from deep_agent.htdag.node import UNSTARTED, Node, NodeSpec, NodeState, child_id
 from deep_agent.htdag.patch import (
     AddNode,
     Connect,
@@ -41,33 +39,33 @@ def apply_patch(level: Level, patch: Patch, *, max_children: int, now_s: float) 
         raise InvalidInput(f"a patch of level {patch.level} cannot change level {level.owner}.")
     if level.closed:
         raise Conflict(f"level {level.owner} is closed.")
-    _Draft.check_base(level, patch)
-    draft = _Draft(level, revision=level.revision + 1, now_s=now_s)
+    _check_base(level, patch)
+    draft = _Draft(level, now_s=now_s)
     for operation in patch.operations:
         draft.do(operation)
     return draft.finish(max_children=max_children)
 
 
+def _check_base(level: Level, patch: Patch) -> None:
+    """Refuse a patch that names a node which changed after its author looked."""
+    for operation in patch.operations:
+        for name in _named(operation):
+            node = level.nodes.get(name)
+            if node is not None and node.touched > patch.base_revision:
+                raise Conflict(
+                    f"node {node.id} changed at revision {node.touched}, after the patch's base {patch.base_revision}."
+                )
+
+
 class _Draft:
     """A level while one patch is worked into copies of its mappings; lives for one call."""
 
-    def __init__(self, level: Level, *, revision: int, now_s: float) -> None:
-        self._level = level
-        self._revision = revision
+    def __init__(self, level: Level, *, now_s: float) -> None:
+        self._level = level.draft()
+        self._revision = self._level.revision
         self._now_s = now_s
         self._nodes: dict[str, Node] = dict(level.nodes)
         self._edges: dict[tuple[str, str], Edge] = dict(level.edges)
-
-    @staticmethod
-    def check_base(level: Level, patch: Patch) -> None:
-        """Refuse a patch that names a node which changed after its author looked."""
-        for operation in patch.operations:
-            for name in _named(operation):
-                node = level.nodes.get(name)
-                if node is not None and node.touched > patch.base_revision:
-                    raise Conflict(
-                        f"node {node.id} changed at revision {node.touched}, after the patch's base {patch.base_revision}."
-                    )
 
     def do(self, operation: Operation) -> None:
         match operation:
@@ -99,7 +97,8 @@ class _Draft:
         for src, dst in self._edges:
             if self._nodes[dst].state in UNSTARTED and self._nodes[src].state in _GONE:
                 raise InvalidInput(f"node {dst!r} would wait for {src!r}, which is {self._nodes[src].state}.")
-        changed = replace(self._level, nodes=self._nodes, revision=self._revision)
+        old = self._level.nodes
+        changed = self._level.with_nodes(*(node for name, node in self._nodes.items() if old.get(name) is not node))
         if self._edges.keys() == self._level.edges.keys():
             return changed
         changed = changed.with_edges(self._edges)
@@ -167,22 +166,20 @@ def _named(operation: Operation) -> tuple[str, ...]:
             return (operation.name,)
 
 
-def advance(level: Level) -> tuple[Level, tuple[Node, ...]]:
-    """Start every node that has become free: ATOMIC to DISPATCHED, COMPOSITE to EXPANDING, each on its next attempt.
-
-    Give the level, at an unchanged revision number, and the started nodes in order of creation.
-    """
-    started = tuple(
-        move(
-            node,
-            NodeState.READY,
-            NodeState.EXPANDING if node.spec.kind is NodeKind.COMPOSITE else NodeState.DISPATCHED,
-            attempt=node.attempt + 1,
-            touched=level.revision,
+def advance(level: Level, startable: tuple[Node, ...]) -> Level:
+    """Start nodes that have become free: ATOMIC to DISPATCHED, COMPOSITE to EXPANDING, each on its next attempt."""
+    return level.with_nodes(
+        *(
+            move(
+                node,
+                NodeState.READY,
+                NodeState.EXPANDING if node.is_composite else NodeState.DISPATCHED,
+                attempt=node.attempt + 1,
+                touched=level.revision,
+            )
+            for node in startable
         )
-        for node in level.startable()
     )
-    return level.with_nodes(*started), started
 
 
 def wind_down(level: Level, *, reason: str, now_s: float) -> Level:
@@ -194,9 +191,3 @@ def wind_down(level: Level, *, reason: str, now_s: float) -> Level:
             if node.state in UNSTARTED
         )
     )
-
-
-def is_quiet(level: Level) -> bool:
-    """Whether nothing runs, can start or is held, so that the level may close."""
-    busy = frozenset(NodeState) - TERMINAL - {NodeState.PENDING}
-    return not any(node.state in busy for node in level.nodes.values()) and not any(level.startable())

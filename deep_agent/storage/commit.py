@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from deep_agent.htdag.goal import Spend
 from deep_agent.htdag.hop import Commit, EventDraft, Hint, LevelStep, NodeChange, Verb, Verdict
 from deep_agent.htdag.job import ENDED, JobStatus
 from deep_agent.htdag.node import PLANNING_LANE, NodeKind, NodeState
@@ -39,6 +40,39 @@ _MOVE_NODE = (
     .where(NODE.c.attempt == sa.bindparam("at_attempt"))
 )
 _ADD_HINT = insert(OUTBOX).on_conflict_do_nothing(index_elements=["kind", "key"])
+_DROP_HINT = sa.delete(OUTBOX).where(OUTBOX.c.kind == "hint", OUTBOX.c.key == sa.bindparam("at_key"))
+_DROP_LEASE = sa.delete(LEASE).where(LEASE.c.node_id == sa.bindparam("at_node"))
+_TOUCH = sa.update(LEVEL).where(LEVEL.c.node_id == sa.bindparam("at_level")).returning(LEVEL.c.revision)
+_RAISED = {LEVEL.c.revision: LEVEL.c.revision + 1}
+_ANSWERED = {
+    **_RAISED,
+    LEVEL.c.seen: LEVEL.c.revision + 1,
+    LEVEL.c.closed: sa.bindparam("is_closed"),
+    LEVEL.c.fault: sa.bindparam("its_fault"),
+    # A false flag multiplies to nothing; `max` keeps the later of two revisions.
+    LEVEL.c.shape_revision: sa.func.max(
+        LEVEL.c.shape_revision, (LEVEL.c.revision + 1) * sa.bindparam("is_reshaped", type_=sa.Integer)
+    ),
+}
+_TOUCH_ONLY = _TOUCH.values(_RAISED)
+_TOUCH_ANSWERED = _TOUCH.where(LEVEL.c.revision == sa.bindparam("at_revision")).values(_ANSWERED)
+_STATUS = sa.select(JOB.c.status).where(JOB.c.id == sa.bindparam("at_job"))
+NOTHING = Spend()
+_SPENT = ("wall_s", "device_s", "evaluations", "tokens", "usd")
+_NUMBER = (
+    sa.update(JOB)
+    .where(JOB.c.id == sa.bindparam("at_job"))
+    .values(
+        {
+            JOB.c.event_seq: JOB.c.event_seq + sa.bindparam("n_events"),
+            JOB.c.version: JOB.c.version + 1,
+            **{JOB.c[f"spend_{name}"]: JOB.c[f"spend_{name}"] + sa.bindparam(name) for name in _SPENT},
+        }
+    )
+    .returning(JOB.c.event_seq)
+)
+_ADD_LEVEL, _ADD_NODE, _ADD_EDGE = sa.insert(LEVEL), sa.insert(NODE), sa.insert(EDGE)
+_ADD_EVENT, _ADD_VERSION = sa.insert(EVENT), sa.insert(VERSION)
 
 
 class Lost(Exception):
@@ -62,7 +96,7 @@ def write(connection: sa.Connection, commit: Commit) -> None:
     _drop_hints(connection, commit.withdrawn if commit.handled is None else (commit.handled, *commit.withdrawn))
     add_hints(connection, commit.hints)
     if commit.versions:
-        connection.execute(sa.insert(VERSION), [_version_columns(commit, *pair) for pair in commit.versions])
+        connection.execute(_ADD_VERSION, [_version_columns(commit, *pair) for pair in commit.versions])
     _step_job(connection, commit)
     append_events(connection, commit)
 
@@ -73,27 +107,24 @@ def _in_order(steps: tuple[LevelStep, ...]) -> list[LevelStep]:
 
 def _step(connection: sa.Connection, commit: Commit, step: LevelStep) -> int:
     if step.opens:
-        connection.execute(
-            sa.insert(LEVEL).values(
-                node_id=step.level_id,
-                job_id=commit.job_id,
-                revision=1,
-                shape_revision=1,
-                seen=1 if step.seen else 0,
-                closed=step.closed,
-                fault=step.fault,
-            )
-        )
+        row = {"node_id": step.level_id, "job_id": commit.job_id, "revision": 1, "shape_revision": 1}
+        row |= {"seen": 1 if step.seen else 0, "closed": step.closed, "fault": step.fault}
+        connection.execute(_ADD_LEVEL, row)
         return 1
-    changes: dict[Any, Any] = {LEVEL.c.revision: LEVEL.c.revision + 1}
-    if step.seen:
-        changes |= {LEVEL.c.seen: LEVEL.c.revision + 1, LEVEL.c.closed: step.closed, LEVEL.c.fault: step.fault}
-        if commit.added or commit.edges_added or commit.edges_removed:
-            changes[LEVEL.c.shape_revision] = LEVEL.c.revision + 1
-    statement = sa.update(LEVEL).where(LEVEL.c.node_id == step.level_id).values(changes).returning(LEVEL.c.revision)
-    if step.base_revision is not None:
-        statement = statement.where(LEVEL.c.revision == step.base_revision)
-    revision = connection.execute(statement).scalar_one_or_none()
+    if step.base_revision is None:
+        raised = connection.execute(_TOUCH_ONLY, {"at_level": step.level_id})
+    else:
+        raised = connection.execute(
+            _TOUCH_ANSWERED,
+            {
+                "at_level": step.level_id,
+                "at_revision": step.base_revision,
+                "is_closed": step.closed,
+                "its_fault": step.fault,
+                "is_reshaped": int(bool(commit.added or commit.edges_added or commit.edges_removed)),
+            },
+        )
+    revision = raised.scalar_one_or_none()
     if revision is None:
         raise Lost(Verdict.MOVED)
     return int(revision)
@@ -115,7 +146,7 @@ def _move(connection: sa.Connection, commit: Commit, revisions: dict[str, int]) 
         if change.was_state is NodeState.RUNNING and change.node.spec.kind is NodeKind.ATOMIC
     ]
     if ended:
-        connection.execute(sa.delete(LEASE).where(LEASE.c.node_id == sa.bindparam("at_node")), ended)
+        connection.execute(_DROP_LEASE, ended if len(ended) > 1 else ended[0])
 
 
 def _change_columns(change: NodeChange, revisions: dict[str, int]) -> dict[str, Any]:
@@ -130,7 +161,7 @@ def _change_columns(change: NodeChange, revisions: dict[str, int]) -> dict[str, 
 def _add(connection: sa.Connection, commit: Commit) -> None:
     if commit.added:
         connection.execute(
-            sa.insert(NODE),
+            _ADD_NODE,
             [node_columns(added.node, level_id=added.level_id, job_id=commit.job_id) for added in commit.added],
         )
     level_id = next((step.level_id for step in commit.levels if step.seen), "")
@@ -139,20 +170,19 @@ def _add(connection: sa.Connection, commit: Commit) -> None:
             sa.delete(EDGE).where(EDGE.c.level_id == level_id, EDGE.c.src == edge.src, EDGE.c.dst == edge.dst)
         )
     if commit.edges_added:
-        connection.execute(
-            sa.insert(EDGE), [{"level_id": level_id, **edge.model_dump()} for edge in commit.edges_added]
-        )
+        connection.execute(_ADD_EDGE, [{"level_id": level_id, **edge.model_dump()} for edge in commit.edges_added])
 
 
 def _drop_hints(connection: sa.Connection, keys: tuple[str, ...]) -> None:
-    if keys:
-        connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.kind == "hint", OUTBOX.c.key.in_(keys)))
+    for key in keys:
+        connection.execute(_DROP_HINT, {"at_key": key})
 
 
 def add_hints(connection: sa.Connection, hints: tuple[Hint, ...]) -> None:
     """Put hints into the outbox; one that waits there already is not doubled."""
     if hints:
-        connection.execute(_ADD_HINT, [hint_columns(hint) for hint in hints])
+        rows = [hint_columns(hint) for hint in hints]
+        connection.execute(_ADD_HINT, rows if len(rows) > 1 else rows[0])
 
 
 def _version_columns(commit: Commit, node_id: str, version: VersionEntry) -> dict[str, Any]:
@@ -188,7 +218,7 @@ def _step_job(connection: sa.Connection, commit: Commit) -> None:
 
 
 def _require(connection: sa.Connection, commit: Commit, statuses: frozenset[JobStatus]) -> None:
-    status = connection.execute(sa.select(JOB.c.status).where(JOB.c.id == commit.job_id)).scalar_one_or_none()
+    status = connection.execute(_STATUS, {"at_job": commit.job_id}).scalar_one_or_none()
     if status not in statuses:
         raise Lost(Verdict.MOVED)
 
@@ -210,19 +240,15 @@ def _ask_levels(connection: sa.Connection, commit: Commit) -> None:
 
 def append_events(connection: sa.Connection, commit: Commit) -> None:
     """Number and write the events, and what announces them; the job's row goes last in every transaction."""
-    spend = {f"spend_{name}": amount for name, amount in commit.spend.model_dump(exclude_defaults=True).items()}
-    if not commit.events and not spend:
-        return
     n_events = len(commit.events)
-    changes: dict[str, Any] = {name: JOB.c[name] + amount for name, amount in spend.items()}
-    changes |= {"event_seq": JOB.c.event_seq + n_events, "version": JOB.c.version + 1}
-    last = connection.execute(
-        sa.update(JOB).where(JOB.c.id == commit.job_id).values(changes).returning(JOB.c.event_seq)
-    ).scalar_one()
-    first = last - n_events + 1
-    numbered = list(enumerate(commit.events, start=first))
-    if numbered:
-        connection.execute(sa.insert(EVENT), [_event_columns(commit, seq, draft) for seq, draft in numbered])
+    if not n_events and commit.spend == NOTHING:
+        return
+    counted = {"at_job": commit.job_id, "n_events": n_events, **{name: getattr(commit.spend, name) for name in _SPENT}}
+    last = connection.execute(_NUMBER, counted).scalar_one()
+    numbered = list(enumerate(commit.events, start=last - n_events + 1))
+    rows = [_event_columns(commit, seq, draft) for seq, draft in numbered]
+    if rows:
+        connection.execute(_ADD_EVENT, rows if len(rows) > 1 else rows[0])
     announced = [(seq, draft) for seq, draft in numbered if draft.announce]
     if announced:
         _announce(connection, commit, announced)

@@ -1,5 +1,6 @@
 """Owns the connection to one SQLite file: settings, transactions, errors; touches the disk, knows no table."""
 
+import queue
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from deep_agent.errors import ResourceExhausted
 
@@ -20,29 +21,60 @@ class Database:
     """One database file, shared by the threads of this process and by other processes.
 
     Readers see one moment; writers take the write lock at once, so that none fails half way. One lock in the
-    process keeps its own writers from polling the file's lock.
+    process keeps its own writers from polling the file's lock. Connections stay open, and transactions are
+    opened and closed on the driver itself: a pool's and a session's book-keeping would cost more than the
+    statements of a hop.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._writer = engine.execution_options(writer=True)
         self._lock = threading.Lock()
+        self._idle: queue.LifoQueue[sa.Connection] = queue.LifoQueue()
+        self._open: list[sa.Connection] = []
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Open a read transaction."""
-        with _translated(), self._engine.connect() as connection:
+        with _translated(), self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Open a write transaction; it commits unless the block raises."""
-        with _translated(), self._lock, self._writer.begin() as connection:
+        with _translated(), self._lock, self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     def close(self) -> None:
-        """Close every connection; idempotent."""
+        """Close every connection; idempotent, and only once no transaction is open."""
+        while self._open:
+            self._open.pop().close()
+        self._idle = queue.LifoQueue()
         self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
+        connection = self._take()
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            driver.execute(begin)
+            yield connection
+            driver.execute("COMMIT")
+        except BaseException:
+            # A failed BEGIN or COMMIT may have left nothing to roll back.
+            if driver.in_transaction:
+                driver.execute("ROLLBACK")
+            raise
+        finally:
+            self._idle.put(connection)
+
+    def _take(self) -> sa.Connection:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            connection = self._engine.connect()
+            self._open.append(connection)
+            return connection
 
 
 def connect(path: Path, *, synchronous: Synchronous = "FULL") -> Database:
@@ -61,24 +93,17 @@ def connect(path: Path, *, synchronous: Synchronous = "FULL") -> Database:
         raise ResourceExhausted(
             f"the folder {path.parent} cannot be made: {error.strerror}.", remedy="Choose a folder you can write."
         ) from error
-    engine = sa.create_engine(
-        f"sqlite:///{path}", pool_size=16, max_overflow=16, connect_args={"check_same_thread": False}
-    )
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False})
 
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-        # The driver must not open transactions by itself: `begin` below says which kind.
+        # The driver must not open transactions by itself: `Database` says when, and of which kind.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
 
-    def begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("writer", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
     sa.event.listen(engine, "connect", prepare)
-    sa.event.listen(engine, "begin", begin)
     return Database(engine)
 
 
@@ -86,8 +111,8 @@ def connect(path: Path, *, synchronous: Synchronous = "FULL") -> Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
-        said = str(error.orig)
+    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+        said = str(error.orig if isinstance(error, sa.exc.OperationalError) else error)
         remedy = {
             "database or disk is full": "Free space on the disk, then start again; nothing half-written was kept.",
             "database is locked": "Another process holds the database; try again, or stop it.",

@@ -41,7 +41,8 @@ def load(connection: sa.Connection, owner: NodeId, *, known: Level | None) -> Le
         level = known.with_nodes(*(node_of(node) for node in changed))
     else:
         level = known
-    return replace(level, revision=row.revision, seen=row.seen, closed=bool(row.closed), fault=row.fault)
+    fresh = level.fresh if level.seen == row.seen else frozenset(n.name for n in level.ended() if n.touched > row.seen)
+    return replace(level, revision=row.revision, seen=row.seen, closed=bool(row.closed), fault=row.fault, fresh=fresh)
 
 
 def _whole(connection: sa.Connection, owner: NodeId) -> Level:

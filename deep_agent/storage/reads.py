@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from deep_agent.errors import InvalidInput, NotFound
 from deep_agent.htdag.job import EdgeView, Event, GraphView, Job, JobPage, JobStatus, VersionView
-from deep_agent.htdag.node import child_id
+from deep_agent.htdag.node import JsonObject, child_id
 from deep_agent.storage.database import Database
 from deep_agent.storage.rows import EDGE, EVENT, JOB, NODE, VERSION, event_of, job_of, node_view_of, version_of
 
@@ -64,6 +64,14 @@ class SqlReads:
             if not rows:
                 _job(connection, job_id)
         return tuple(event_of(row) for row in rows)
+
+    def outputs_about(self, solution_hash: str) -> JsonObject | None:
+        """See `JobReads.outputs_about`."""
+        named = NODE.c.outputs["solution_hash"].as_string() == solution_hash
+        query = sa.select(NODE.c.outputs).where(NODE.c.handler.in_(("vary", "verify")), named).limit(1)
+        with self._database.reading() as connection:
+            found: JsonObject | None = connection.execute(query).scalar()
+        return found
 
     def versions(self, job_id: str) -> tuple[VersionView, ...]:
         """See `JobReads.versions`."""

@@ -1,5 +1,6 @@
 """Owns the executor's side of the database: the `Store` port on SQLite; translates, never decides."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from deep_agent.htdag.hop import (
 )
 from deep_agent.htdag.job import Job, JobStatus
 from deep_agent.htdag.level import Level
-from deep_agent.htdag.node import TERMINAL, JobId, JsonObject, Node, NodeId, NodeKind
+from deep_agent.htdag.node import TERMINAL, JobId, JsonObject, Node, NodeId
 from deep_agent.storage import claim, levels
 from deep_agent.storage.commit import LEASE, Lost, add_hints, append_events, write
 from deep_agent.storage.database import Database
@@ -37,6 +38,31 @@ from deep_agent.storage.rows import (
 )
 from deep_agent.storage.tables import IdempotencyRow, WorkerRow, table
 
+_NODE = sa.select(NODE).where(NODE.c.id == sa.bindparam("at_id"))
+_JOB = sa.select(JOB).where(JOB.c.id == sa.bindparam("at_id"))
+_DUE = (
+    sa.select(OUTBOX)
+    .where(OUTBOX.c.kind == "hint", OUTBOX.c.sent_s.is_(None), OUTBOX.c.not_before_s <= sa.bindparam("now_s"))
+    .order_by(OUTBOX.c.id)
+    .limit(sa.bindparam("n_rows"))
+)
+_SENT = sa.update(OUTBOX).where(OUTBOX.c.id == sa.bindparam("at_row")).values(sent_s=sa.bindparam("now_s"))
+_UNWANTED = (
+    sa.select(LEASE.c.node_id)
+    .join(NODE, NODE.c.id == LEASE.c.node_id)
+    .join(JOB, JOB.c.id == NODE.c.job_id)
+    .where(LEASE.c.owner == sa.bindparam("at_owner"), JOB.c.status == JobStatus.CANCELLING.value)
+)
+_OPEN_COMPOSITES = (
+    sa.select(NODE.c.handler, sa.func.count())
+    .where(
+        NODE.c.job_id == sa.bindparam("at_job"),
+        # Spelt as in the partial index, which serves only a query it can prove to fall into it.
+        sa.text("node.kind = 'composite'"),
+        NODE.c.ended_s.is_(None),
+    )
+    .group_by(NODE.c.handler)
+)
 IDEMPOTENCY = table(IdempotencyRow)
 WORKER = table(WorkerRow)
 
@@ -71,21 +97,17 @@ class SqlStore:
         with self._database.writing() as connection:
             return claim.take(connection, hint, owner=owner, now_s=now_s, lease_s=lease_s)
 
-    def planning(self, node_id: NodeId, *, known: Level | None = None) -> Planning | None:
-        """See `Store.planning`."""
-        with self._database.reading() as connection:
-            row = connection.execute(sa.select(NODE).where(NODE.c.id == node_id)).one()
-            job = job_of(connection.execute(sa.select(JOB).where(JOB.c.id == row.job_id)).one())
-            if job.status is JobStatus.PAUSED:
-                return None
-            return Planning(
-                job=job,
-                node=node_of(row),
-                level_id=row.level_id,
-                inputs=levels.inputs(connection, row.level_id, row.name),
-                level=levels.load(connection, node_id, known=known),
-                open_composites=_open_composites(connection, job.id),
-            )
+    def plan(self, node_id: NodeId, decide: Callable[[Planning], Commit], *, known: Level | None = None) -> Verdict:
+        """See `Store.plan`; load, decide and write share one write transaction, so nothing moves in between."""
+        try:
+            with self._database.writing() as connection:
+                planning = _planning(connection, node_id, known)
+                if planning.job.status is JobStatus.PAUSED:
+                    return Verdict.FENCED
+                write(connection, decide(planning))
+        except Lost as lost:
+            return lost.verdict
+        return Verdict.COMMITTED
 
     def commit(self, commit: Commit) -> Verdict:
         """See `Store.commit`."""
@@ -124,14 +146,9 @@ class SqlStore:
 
     def unwanted(self, *, owner: str) -> frozenset[NodeId]:
         """See `Store.unwanted`."""
-        query = (
-            sa.select(LEASE.c.node_id)
-            .join(NODE, NODE.c.id == LEASE.c.node_id)
-            .join(JOB, JOB.c.id == NODE.c.job_id)
-            .where(LEASE.c.owner == owner, JOB.c.status == JobStatus.CANCELLING.value)
-        )
         with self._database.reading() as connection:
-            return frozenset(NodeId(node_id) for node_id in connection.execute(query).scalars())
+            node_ids = connection.execute(_UNWANTED, {"at_owner": owner}).scalars().all()
+        return frozenset(NodeId(node_id) for node_id in node_ids)
 
     def ended_siblings(self, level_id: NodeId) -> tuple[Node, ...]:
         """See `Store.ended_siblings`."""
@@ -149,20 +166,15 @@ class SqlStore:
 
     def due_hints(self, *, now_s: float, limit: int) -> tuple[DueHint, ...]:
         """See `Store.due_hints`."""
-        query = (
-            sa.select(OUTBOX)
-            .where(OUTBOX.c.kind == "hint", OUTBOX.c.sent_s.is_(None), OUTBOX.c.not_before_s <= now_s)
-            .order_by(OUTBOX.c.id)
-            .limit(limit)
-        )
         with self._database.reading() as connection:
-            return tuple(due_hint_of(row) for row in connection.execute(query).all())
+            rows = connection.execute(_DUE, {"now_s": now_s, "n_rows": limit}).all()
+        return tuple(due_hint_of(row) for row in rows)
 
     def mark_sent(self, rows: tuple[int, ...], *, now_s: float) -> None:
         """See `Store.mark_sent`."""
         if rows:
             with self._database.writing() as connection:
-                connection.execute(sa.update(OUTBOX).where(OUTBOX.c.id.in_(rows)).values(sent_s=now_s))
+                connection.execute(_SENT, [{"at_row": row, "now_s": now_s} for row in rows])
 
     def resend(self, *, sent_before_s: float) -> int:
         """See `Store.resend`."""
@@ -221,17 +233,25 @@ def _known(connection: sa.Connection, new: NewJob) -> Job | None:
     return job_of(connection.execute(sa.select(JOB).where(JOB.c.id == stored.job_id)).one())
 
 
+def _planning(connection: sa.Connection, node_id: NodeId, known: Level | None) -> Planning:
+    row = connection.execute(_NODE, {"at_id": node_id}).one()
+    job = job_of(connection.execute(_JOB, {"at_id": row.job_id}).one())
+    return Planning(
+        job=job,
+        node=node_of(row),
+        level_id=row.level_id,
+        inputs=levels.inputs(connection, row.level_id, row.name),
+        level=levels.load(connection, node_id, known=known),
+        open_composites=_open_composites(connection, job.id),
+    )
+
+
 def _lease_of(connection: sa.Connection, lease: sa.Row[Any]) -> Lease:
-    row = connection.execute(sa.select(NODE).where(NODE.c.id == lease.node_id)).one()
-    job = job_of(connection.execute(sa.select(JOB).where(JOB.c.id == row.job_id)).one())
+    row = connection.execute(_NODE, {"at_id": lease.node_id}).one()
+    job = job_of(connection.execute(_JOB, {"at_id": row.job_id}).one())
     held = Claimed(job=job, node=node_of(row), level_id=NodeId(row.level_id), inputs={})
     return Lease(held=held, owner=lease.owner, until_s=lease.until_s)
 
 
 def _open_composites(connection: sa.Connection, job_id: str) -> dict[str, int]:
-    query = (
-        sa.select(NODE.c.handler, sa.func.count())
-        .where(NODE.c.job_id == job_id, NODE.c.kind == NodeKind.COMPOSITE.value, NODE.c.ended_s.is_(None))
-        .group_by(NODE.c.handler)
-    )
-    return {row[0]: row[1] for row in connection.execute(query).all()}
+    return {row[0]: row[1] for row in connection.execute(_OPEN_COMPOSITES, {"at_job": job_id}).all()}

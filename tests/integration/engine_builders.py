@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from deep_agent.executor.action import Action, ActionContext
 from deep_agent.executor.engine import Engine, EngineParts
@@ -142,7 +143,7 @@ class Wired:
             )
         )
 
-    def __enter__(self) -> "Wired":
+    def __enter__(self) -> Self:
         self.engine.start()
         return self
 
