@@ -3,25 +3,15 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from deep_agent.executor.application import BoundReport
 from deep_agent.htdag.goal import Goal
 from deep_agent.htdag.hop import Accepted, IdempotencyKey
 from deep_agent.htdag.job import Job
 from deep_agent.ports import Clock, Deliveries, JobReads
-from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
-from deep_agent.problem.value import FrozenValue
-
-
-class BoundReport(FrozenValue):
-    """How fast a problem could be on a device."""
-
-    problem: Problem
-    device: DeviceModel
-    bounds: tuple[SolBound, ...]
-    """In the order of the problem's workloads."""
 
 
 class Application(Protocol):
@@ -101,7 +91,7 @@ class Application(Protocol):
         ...
 
     def is_led_elsewhere(self) -> bool:
-        """Whether another process runs this home folder's jobs."""
+        """Whether another process runs this home folder's jobs; asked before `start`."""
         ...
 
     def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:

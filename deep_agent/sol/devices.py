@@ -67,6 +67,17 @@ class CpuCatalog(DeviceCatalog):
                 _write(cached, found)
         return found
 
+    @override
+    def check(self, name: str) -> None:
+        """Refuse another name, or more threads than this machine has processors; probes nothing."""
+        _threads(name, this_machine())
+
+    @override
+    def known(self) -> tuple[DeviceModel, ...]:
+        """Give the readable models of the cache folder, by name; one of another machine is among them if it was cached."""
+        found = (_parsed(path) for path in sorted(self._cache_dir.glob("cpu-*.json")))
+        return tuple(model for model in found if model is not None)
+
     def _compiler_version(self) -> str:
         try:
             asked = subprocess.run(
@@ -123,11 +134,15 @@ def _run(command: list[str], purpose: str) -> str:
 
 def _read(cached: Path, fingerprint: str) -> DeviceModel | None:
     """Read a cached model; None when there is none, or it is broken or of another machine."""
+    found = _parsed(cached)
+    return found if found is not None and found.fingerprint == fingerprint else None
+
+
+def _parsed(cached: Path) -> DeviceModel | None:
     try:
-        found = DeviceModel.model_validate_json(cached.read_bytes())
+        return DeviceModel.model_validate_json(cached.read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if found.fingerprint == fingerprint else None
 
 
 def _write(cached: Path, model: DeviceModel) -> None:

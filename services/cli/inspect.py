@@ -4,11 +4,11 @@ from pathlib import Path
 
 from rich.text import Text
 
+from deep_agent.executor.application import BoundReport
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.evaluation import Evaluation, WorkloadEvaluation
 from deep_agent.problem.kernelbench import import_kernelbench as write_kernelbench
 from deep_agent.problem.readers import read_solution
-from services.application import BoundReport
 from services.cli import terminal
 from services.cli.opening import opened
 from services.views import problem_name
