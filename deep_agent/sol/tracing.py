@@ -6,6 +6,7 @@ the reference looks at values. Tier 3 knows only what the definition declares, a
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,17 +76,21 @@ class ReferenceTracer:
     def __init__(self, problem: Problem) -> None:
         """Keep the problem; the reference is imported when the context opens."""
         self._problem = problem
-        self._folder = TemporaryDirectory(prefix="deep-agent-reference-")
+        self._open = ExitStack()
         self._module: ModuleType | None = None
 
     def __enter__(self) -> Self:
         # Probing sizes makes references raise on purpose; torch would log each one as an error.
         logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
-        self._module = load_reference(self._problem.definition, Path(self._folder.name))
+        with ExitStack() as opening:
+            folder = opening.enter_context(TemporaryDirectory(prefix="deep-agent-reference-"))
+            self._module = load_reference(self._problem.definition, Path(folder))
+            # Only now is the folder the context's to keep; until here a failure removes it.
+            self._open = opening.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._folder.cleanup()
+        self._open.close()
 
     def trace(self, workload: Workload) -> Traced:
         """Run the reference at a workload, at the lowest tier that works.

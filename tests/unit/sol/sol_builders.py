@@ -29,7 +29,8 @@ def make_problem(reference, inputs, outputs, axes, *, consts=None, exprs=None, s
                 "axes": declared,
                 "inputs": {name: spec(words) for name, words in inputs.items()},
                 "outputs": {name: spec(words) for name, words in outputs.items()},
-                "reference": "import math\nimport torch\nimport torch.nn.functional as F\n" + textwrap.dedent(reference),
+                "reference": "import math\nimport torch\nimport torch.nn.functional as F\n"
+                + textwrap.dedent(reference),
                 "custom_inputs_entrypoint": generator,
             },
             "workloads": [

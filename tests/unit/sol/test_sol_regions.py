@@ -43,7 +43,20 @@ def test_a_box_at_an_unknown_place_never_adds_to_what_may_contain_it(data, shape
     assert union_size([known, hidden], shape) == max(volume(known), volume(hidden))
 
 
-@given(st.data(), st.sampled_from([([4, 6], [24]), ([24], [4, 6]), ([2, 3, 4], [6, 4]), ([6, 4], [2, 3, 2, 2]), ([1, 5], [5]), ([5], [1, 5, 1]), ([4, 6], [6, 4])]))
+@given(
+    st.data(),
+    st.sampled_from(
+        [
+            ([4, 6], [24]),
+            ([24], [4, 6]),
+            ([2, 3, 4], [6, 4]),
+            ([6, 4], [2, 3, 2, 2]),
+            ([1, 5], [5]),
+            ([5], [1, 5, 1]),
+            ([4, 6], [6, 4]),
+        ]
+    ),
+)
 @settings(max_examples=150)
 def test_a_reshaped_box_holds_the_same_elements_or_admits_it_does_not_know(data, case):
     old, new = case

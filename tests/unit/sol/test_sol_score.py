@@ -50,7 +50,9 @@ def test_a_longer_time_never_scores_higher(first, second, baseline, bound):
     assert scores[0] >= scores[1]
 
 
-@pytest.mark.parametrize("wrong", [{"time_us": -1.0}, {"time_us": float("nan")}, {"bound_us": float("inf")}, {"noise": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"time_us": -1.0}, {"time_us": float("nan")}, {"bound_us": float("inf")}, {"noise": 1.0}]
+)
 def test_numbers_that_are_no_times_are_refused(wrong):
     with pytest.raises(InvalidInput):
         sol_score(**({"time_us": 1.0, "baseline_us": 2.0, "bound_us": 0.5} | wrong))
