@@ -43,11 +43,9 @@ class Settings(BaseSettings):
     webhook_allow: CommaSeparated = ()
     """Hosts, addresses or networks a webhook may reach although private: `127.0.0.1,hooks.lan,10.1.0.0/16`."""
     think_threads: Annotated[int, Field(ge=1, le=32)] = 2
-    """Threads of the lane that plans and searches."""
-    cpu_threads: Annotated[int, Field(ge=1, le=32)] = 1
-    """Threads of the lane that packages and reports."""
-    notify_threads: Annotated[int, Field(ge=1, le=32)] = 2
-    """Threads of the lane that delivers webhooks."""
+    """Threads of the lane that characterizes, searches and verifies; the judge serialises the device by itself."""
+    cpu_threads: Annotated[int, Field(ge=1, le=32)] = 2
+    """Threads of the lane that plans, packages and reports."""
     sqlite_synchronous: Literal["FULL", "NORMAL"] = "FULL"
     """FULL survives power loss; NORMAL is faster and may lose the last commits then."""
     judge_memory_bytes: Annotated[int, Field(ge=1 << 28)] | None = None

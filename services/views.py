@@ -89,7 +89,7 @@ def job_view(job: Job, graph: GraphView, versions: Sequence[VersionView]) -> Job
         event_seq=job.event_seq,
         version=job.version,
         problems=_results(job, graph, versions),
-        report=_text(_outputs_of(graph, "report"), "report"),
+        report=_text(_left(graph.nodes, "report"), "report"),
     )
 
 
@@ -112,12 +112,11 @@ def _results(job: Job, graph: GraphView, versions: Sequence[VersionView]) -> tup
 def _result(job: Job, branch: NodeView, graph: GraphView, versions: Sequence[VersionView]) -> ProblemResult:
     inside = f"{branch.id}."
     below = [node for node in graph.nodes if node.id.startswith(inside)]
-    own = {node.name: node.outputs or {} for node in below if node.owner == branch.id}
     mine = [version for version in versions if version.node_id.startswith(inside)]
     judged = [node.outputs for node in below if node.handler == "verify" and node.outputs is not None]
     final = next((outputs for outputs in reversed(judged) if outputs.get("verdict") in {"verified", "library"}), None)
     verdict = _verdict(job, branch, final)
-    characterized = own.get("characterize", {})
+    characterized = _left(below, "characterize")
     return ProblemResult(
         problem=problem_name(_text(branch.params, "problem") or branch.name),
         device=_device(characterized) or job.goal.device,
@@ -127,7 +126,7 @@ def _result(job: Job, branch: NodeView, graph: GraphView, versions: Sequence[Ver
         evaluations=sum(node.spend.evaluations for node in below if node.kind is NodeKind.ATOMIC),
         verdict=verdict,
         message=_why(branch, below) if verdict == "failed" else "",
-        artefact=_text(own.get("package", {}), "path"),
+        artefact=_text(_left(below, "package"), "path"),
     )
 
 
@@ -176,8 +175,9 @@ def _device(characterized: JsonObject) -> str | None:
     return _text(device, "name") if isinstance(device, dict) else _text(characterized, "device")
 
 
-def _outputs_of(graph: GraphView, handler: str) -> JsonObject:
-    return next((node.outputs or {} for node in graph.nodes if node.handler == handler), {})
+def _left(nodes: Sequence[NodeView], handler: str) -> JsonObject:
+    """Give what the latest action of a kind left; empty when none ended."""
+    return next((node.outputs for node in reversed(nodes) if node.handler == handler and node.outputs), {})
 
 
 def _text(values: JsonObject, key: str) -> str | None:

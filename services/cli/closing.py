@@ -25,47 +25,50 @@ def check_out(out: Path | None) -> None:
         raise InvalidInput(f"--out {out}: {standing} is not a folder.", remedy="Name a folder, existing or not.")
 
 
-def copy_out(job: JobView, out: Path | None) -> dict[str, Path]:
-    """Copy artefacts and report to `out`; give each problem's artefact folder, copied or not.
+def copied(job: JobView, out: Path | None) -> JobView:
+    """Copy artefacts and report to `out`; give the job with the paths of the copies.
 
     Raises:
         ResourceExhausted: the disk is full, or the folder cannot be written.
     """
-    kept = {one.problem: Path(one.artefact) for one in job.problems if one.artefact}
     if out is None:
-        return kept
+        return job
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if job.report:
-            shutil.copy2(job.report, out / "report.html")
-        return {
-            problem: Path(shutil.copytree(folder, out / folder.name, dirs_exist_ok=True))
-            for problem, folder in kept.items()
-        }
+        problems = tuple(_copied(one, out.absolute()) for one in job.problems)
+        report = None if job.report is None else str(shutil.copy2(job.report, out.absolute() / "report.html"))
     except OSError as error:
         raise ResourceExhausted(
             f"results cannot be copied to {out}: {error.strerror or error}.",
             remedy=f"They are kept in {job.report or 'the home folder'}; free space or name another --out.",
         ) from error
+    return job.model_copy(update={"problems": problems, "report": report})
 
 
-def as_json(job: JobView, artefacts: dict[str, Path]) -> dict[str, object]:
+def _copied(one: ProblemResult, out: Path) -> ProblemResult:
+    if one.artefact is None:
+        return one
+    folder = shutil.copytree(one.artefact, out / Path(one.artefact).name, dirs_exist_ok=True)
+    return one.model_copy(update={"artefact": str(folder)})
+
+
+def as_json(job: JobView) -> dict[str, object]:
     """Give the published object of one job; `best.solution` is the solution's file where it was packed."""
     return {
         "job": job.id,
         "status": job.status.value,
-        "problems": [_problem_json(one, artefacts.get(one.problem)) for one in job.problems],
+        "problems": [_problem_json(one) for one in job.problems],
         "spend": job.spend.model_dump(mode="json"),
         "report": job.report,
     }
 
 
-def _problem_json(result: ProblemResult, artefact: Path | None) -> dict[str, object]:
+def _problem_json(result: ProblemResult) -> dict[str, object]:
     best = None
     if result.best is not None:
         best = result.best.model_dump(mode="json")
-        if artefact is not None and (artefact / SOLUTION_FILE).is_file():
-            best["solution"] = str((artefact / SOLUTION_FILE).absolute())
+        if result.artefact is not None and (packed := Path(result.artefact) / SOLUTION_FILE).is_file():
+            best["solution"] = str(packed)
     return {
         "problem": result.problem,
         "device": result.device,
@@ -78,48 +81,40 @@ def _problem_json(result: ProblemResult, artefact: Path | None) -> dict[str, obj
     }
 
 
-def print_closing(job: JobView, artefacts: dict[str, Path]) -> None:
+def print_closing(job: JobView) -> None:
     """Print the closing table and where everything lies."""
     console = terminal.out()
-    columns = ("Problem", "Verdict", ">Baseline", ">Best", ">Speed-up", ">95 % interval", ">Of the bound")
-    table = terminal.plain_table(*columns)
+    table = terminal.plain_table("Problem", ">Baseline", ">Best", ">Speed-up (95 %)", ">Bound", "Verdict")
     for one in job.problems:
         table.add_row(*_cells(one))
     console.print(table)
-    for one in job.problems:
-        if one.message:
-            console.print(f"{one.problem}: {one.message}", markup=False, soft_wrap=True)
-    for problem, folder in artefacts.items():
-        console.print(f"{problem}: {folder}", markup=False, soft_wrap=True)
-    if job.report:
-        console.print(f"report: {job.report}", markup=False, soft_wrap=True)
+    notes = [f"{one.problem}: {one.message}" for one in job.problems if one.message]
+    kept = [f"{one.problem}: {one.artefact}" for one in job.problems if one.artefact]
+    for line in (*notes, *kept, *([f"report: {job.report}"] if job.report else [])):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _cells(one: ProblemResult) -> tuple[str, ...]:
-    baseline = f"{one.baseline.time_us:,.1f} us" if one.baseline else "-"
+    baseline = _time(one.baseline.time_us) if one.baseline else "-"
     if one.best is None:
-        return one.problem, WORDS[one.verdict], baseline, "-", "-", "-", "-"
+        return one.problem, baseline, "-", "-", "-", WORDS[one.verdict]
     low, high = one.best.speedup_ci
     share = "-" if one.best.percent_of_sol is None else f"{one.best.percent_of_sol:.0f} %"
-    speedup = f"{one.best.speedup:.2f}x"
-    return (
-        one.problem,
-        WORDS[one.verdict],
-        baseline,
-        f"{one.best.time_us:,.1f} us",
-        speedup,
-        f"{low:.2f}-{high:.2f}",
-        share,
-    )
+    speedup = f"{one.best.speedup:.2f}x ({low:.2f}-{high:.2f})"
+    return one.problem, baseline, _time(one.best.time_us), speedup, share, WORDS[one.verdict]
+
+
+def _time(time_us: float) -> str:
+    return f"{time_us:,.1f} us" if time_us < 1e5 else f"{time_us / 1e3:,.1f} ms"
 
 
 def close(job: JobView, *, out: Path | None, json_out: bool) -> int:
     """Tell how the job went and give the exit code."""
-    artefacts = copy_out(job, out)
+    job = copied(job, out)
     if json_out:
-        terminal.print_json(as_json(job, artefacts))
+        terminal.print_json(as_json(job))
     else:
-        print_closing(job, artefacts)
+        print_closing(job)
     if job.is_over:
         return terminal.OK if job.status is JobStatus.SUCCEEDED and job.is_answered else terminal.FAILED
     versions = sum(one.versions for one in job.problems)

@@ -10,7 +10,7 @@ from rich.text import Text
 from deep_agent.htdag.job import Event, Job
 from services.application import Application
 from services.cli import terminal
-from services.cli.closing import as_json, check_out, close, copy_out, print_closing
+from services.cli.closing import as_json, check_out, close, print_closing
 from services.cli.durations import write_duration
 from services.cli.follow import POLL_S, follow, stop_signals, view
 from services.cli.opening import opened
@@ -58,12 +58,12 @@ def show(job_id: JobId, *, json_out: AsJson = False) -> None:
         graph = application.reads.graph(job_id)
         now_s = application.clock.now_s()
     if json_out:
-        terminal.print_json(as_json(job, copy_out(job, None)))
+        terminal.print_json(as_json(job))
         return
     console = terminal.out()
     console.print(headline(job, now_s=now_s), markup=False)
     if job.is_over:
-        print_closing(job, copy_out(job, None))
+        print_closing(job)
         return
     table = terminal.plain_table("Problem", "Step", ">Tried", "Best so far")
     for row in rows(job, graph):
@@ -125,11 +125,13 @@ def resume(
 def cancel(job_id: JobId, *, json_out: AsJson = False) -> None:
     """End a job early; what was found stays."""
     with stop_signals() as asked, opened() as application:
-        application.cancel(job_id)
-        # Somebody has to wind the job down; where no other process does, this one is it.
-        application.start()
-        job = follow(application, job_id, asked=asked)
+        if application.cancel(job_id).has_ended:
+            job = view(application, job_id)
+        else:
+            # Somebody has to wind the job down; where no other process does, this one is it.
+            application.start()
+            job = follow(application, job_id, asked=asked)
     if json_out:
-        terminal.print_json(as_json(job, copy_out(job, None)))
+        terminal.print_json(as_json(job))
     else:
         terminal.out().print(f"job {job.id} {job.status}", markup=False)

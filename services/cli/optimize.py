@@ -61,10 +61,10 @@ def run(request: Request, *, out: Path | None, json_out: bool) -> int:
     with stop_signals() as asked, opened() as application:
         # Bad input is refused here, before any lane or judge starts.
         accepted = application.submit(goal)
-        application.start()
         console = terminal.err()
         console.print(f"job {accepted.job.id}", markup=False)
-        if not application.leads:
+        if application.is_led_elsewhere():
             console.print("another process works on this home folder's jobs; following it", markup=False)
+        application.start()
         job = follow(application, accepted.job.id, asked=asked)
     return close(job, out=out, json_out=json_out)

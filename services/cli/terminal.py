@@ -10,12 +10,14 @@ from rich.table import Table
 
 from deep_agent.errors import DeepAgentError, HarnessFailed, ModelFailed
 
+UNWRAPPED_COLUMNS = 200
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def out() -> Console:
-    """Standard output: tables."""
-    return Console(highlight=False)
+    """Standard output: tables, unwrapped where no terminal sets a width."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=UNWRAPPED_COLUMNS)
 
 
 def err() -> Console:
@@ -31,7 +33,7 @@ def print_json(value: Mapping[str, object]) -> None:
 
 def plain_table(*columns: str) -> Table:
     """Make a table in the house's look; columns whose heading starts with `>` hold figures."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
         figures = column.startswith(">")
         table.add_column(column.removeprefix(">"), justify="right" if figures else "left", no_wrap=figures)
@@ -48,4 +50,5 @@ def print_error(error: DeepAgentError) -> None:
 
 def exit_code(error: DeepAgentError) -> int:
     """Give 1 where the product itself or what it rests on broke, else 2: the caller can correct it."""
-    return FAILED if isinstance(error, HarnessFailed | ModelFailed) else BAD_INPUT
+    broken = isinstance(error, HarnessFailed | ModelFailed) or type(error) is DeepAgentError
+    return FAILED if broken else BAD_INPUT

@@ -4,6 +4,7 @@ from deep_agent.htdag.job import EdgeView, GraphView, NodeView
 from deep_agent.problem.value import FrozenValue
 from services.dashboard.layout import SMALL_W, Box, LayoutNode, lay_out
 from services.dashboard.words import elide, tone, word
+from services.views import problem_name
 
 MARGIN = 10.0
 CHARACTER_W = 6.9
@@ -44,7 +45,9 @@ class Line(FrozenValue):
 
 
 def label_of(node: NodeView) -> str:
-    """Name a node for people: its title, or its name without the zeros that make names sort."""
+    """Name a node for people: its problem, its title, or its name without the zeros that make names sort."""
+    if node.handler == "optimize":
+        return problem_name(str(node.params.get("problem", node.name)))
     if node.title:
         return node.title
     stem, _, number = node.name.rpartition("-")
