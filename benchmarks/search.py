@@ -99,6 +99,8 @@ def live_run(operator: VariationOperator, subject: Subject, n_evaluations: int, 
         if fitness is not None and (best is None or fitness > best[0]):
             best = (fitness, candidate.solution)
         curve.append(best[0] if best else 0.0)
+        said = f"seed {seed}, {type(operator).__name__}: {step + 1} of {n_evaluations} evaluations"
+        print(f"\r  {said:<60}", end="", file=sys.stderr, flush=True)
     curve += [curve[-1]] * (n_evaluations - len(curve))
     return LiveRun(tuple(curve), best[1] if best else None)
 
@@ -117,6 +119,7 @@ def live_part(name: str, subject: Subject, n_evaluations: int) -> str:
             arms[arm].append(live_run(operator, subject, n_evaluations, seed))
         duel = duelled(subject, arms["schedule"][-1].best, arms["random"][-1].best)
         duels += [duel] if duel is not None else []
+    print(file=sys.stderr)
     print(f"\n{name}: live, {LIVE_SEEDS} seeds, {n_evaluations} evaluations an arm (least and most over seeds)")
     print_curves({arm: [run.curve for run in runs] for arm, runs in arms.items()}, n_evaluations)
     if not duels:
@@ -215,17 +218,15 @@ def print_curves(curves: Mapping[str, Sequence[Sequence[float]]], n: int) -> Non
 
 
 @contextmanager
-def subjects(folders: Sequence[Path], device: str) -> Iterator[Callable[[Path], Subject | NoSpace]]:
+def real_subjects(device: str) -> Iterator[Callable[[Path], Subject | NoSpace]]:
     """Wire the real judge and lowering; yields how to open a problem."""
     from deep_agent.bootstrap import open_search_bench  # noqa: PLC0415 - replaying a table needs none of it
 
-    with tempfile.TemporaryDirectory() as home, open_search_bench(Path(home), device) as bench:
+    with tempfile.TemporaryDirectory(prefix="search-") as home, open_search_bench(Path(home), device) as bench:
 
         def opened(folder: Path) -> Subject | NoSpace:
             space = bench.space(folder)
-            if isinstance(space, NoSpace):
-                return space
-            return Subject(str(folder), bench.device, space, bench.judge)
+            return space if isinstance(space, NoSpace) else Subject(str(folder), bench.device.name, space, bench.judge)
 
         yield opened
 
@@ -236,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings: list[str] = []
     tables = list(load_tables(options.table)) if options.table and options.table.exists() else []
     if options.part != "replay" or not tables:
-        with subjects(options.problems, options.device) as opened:
+        with real_subjects(options.device) as opened:
             for folder in options.problems:
                 subject = opened(folder.absolute())
                 if isinstance(subject, NoSpace):
@@ -251,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings += [replay_part(table, options.seeds, options.evaluations) for table in tables]
     print("\nFound:")
     for finding in findings:
-        print(f"- {finding}.")
+        print(f"- {finding.rstrip('.')}.")
     return 0
 
 

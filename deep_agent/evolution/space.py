@@ -8,7 +8,7 @@ from math import prod
 from random import Random
 from typing import Protocol
 
-Choice = bool | int | float | str
+Choice = bool | int | str
 """One setting of a parameter."""
 Point = Mapping[str, Choice]
 """A setting for every parameter of a space, by name."""

@@ -31,6 +31,7 @@ from deep_agent.executor.findings import CharacterizeFinding, VaryFinding
 from deep_agent.htdag.goal import Spend
 from deep_agent.htdag.node import JobId, Node, NodeId, NodeKind, NodeSpec, NodeState
 from deep_agent.htdag.outcome import Outcome
+from deep_agent.ports import ignore_progress
 from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
@@ -66,10 +67,12 @@ class PaperJudge:
     """Taken one a request: raised, answered as a status, or waited for."""
     rng: Random = field(default_factory=lambda: Random(5))
 
-    def characterize(self, problem_dir: str, device: str) -> Characterization:
+    def characterize(
+        self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
+    ) -> Characterization:
         return make_characterization()
 
-    def evaluate(self, request: EvaluationRequest) -> Evaluation:
+    def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = ignore_progress) -> Evaluation:
         self.requests.append(request)
         trouble = self.trouble.pop(0) if self.trouble else None
         if isinstance(trouble, Exception):
