@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -37,7 +38,13 @@ def command(*arguments: str) -> list[str]:
 
 def run_cli(home: Path, *arguments: str, timeout_s: float = 60, **extra: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), env=environment(home, **extra), capture_output=True, text=True, timeout=timeout_s, cwd=ROOT
+        command(*arguments),
+        check=False,
+        env=environment(home, **extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=ROOT,
     )
 
 
@@ -46,9 +53,11 @@ class Server:
         self.home = home
         self.url = f"http://127.0.0.1:{port}"
         self.started_s = time.monotonic()
-        self.process = subprocess.Popen(
-            command("serve", "--port", str(port)), env=environment(home, **extra), cwd=ROOT, stderr=subprocess.PIPE
-        )
+        self.log = home.parent / f"{home.name}.log"
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command("serve", "--port", str(port)), env=environment(home, **extra), cwd=ROOT, stderr=log
+            )
         self.client = httpx.Client(base_url=self.url, timeout=20)
         self._await_first_answer()
 
@@ -57,7 +66,7 @@ class Server:
             try:
                 self.client.get("/healthz").raise_for_status()
             except httpx.TransportError:
-                assert self.process.poll() is None, self.process.stderr.read()
+                assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.02)
             else:
                 self.first_answer_s = time.monotonic() - self.started_s
@@ -82,7 +91,6 @@ class Server:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stderr.close()
         self.client.close()
 
     def stop(self) -> int:
@@ -92,7 +100,6 @@ class Server:
         finally:
             self.process.kill()
             self.process.wait()
-            self.process.stderr.close()
             self.client.close()
 
 
@@ -102,8 +109,7 @@ def serving(home: Path, **extra: str) -> Iterator[Server]:
     try:
         yield server
     finally:
-        if server.process.poll() is None:
-            server.stop()
+        server.stop()
 
 
 def messages(lines: Iterator[str]) -> Iterator[dict[str, str]]:
@@ -142,7 +148,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
-    def __enter__(self) -> "Receiver":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
