@@ -21,16 +21,25 @@ from deep_agent.planner.method import Method
 from deep_agent.ports import Clock, Deliveries, HomeLock, Notifier, Store, Transport
 
 BEAT_S = 2.0
-SWEEP_S = 5.0
 POLL_S = 1.0
 """How soon what another process wrote is noticed."""
 SIGNS_S = 0.25
 """How often it is asked which running nodes should stop."""
-RESEND_AFTER_S = 60.0
 RELAY_BATCH = 500
 GATHER_S = 0.002
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How patient the sweeper is; seconds."""
+
+    sweep_s: float = 5.0
+    lease_s: float = LEASE_S
+    """How long a worker is believed after its last sign of life; renewed with every sweep."""
+    resend_after_s: float = 60.0
+    """When a hint that had no effect is sent again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +54,7 @@ class EngineParts:
     notifier: Notifier
     actions: Mapping[str, Action]
     methods: Mapping[str, Method]
+    pace: Pace = Pace()
 
 
 class Engine:
@@ -58,7 +68,13 @@ class Engine:
         self._rng = rng
         self._planner = Planner(store=parts.store, clock=parts.clock, methods=parts.methods, memory=LevelMemory())
         self._runner = Runner(
-            store=parts.store, clock=parts.clock, actions=parts.actions, signs=self._signs, owner=self._owner, rng=rng
+            store=parts.store,
+            clock=parts.clock,
+            actions=parts.actions,
+            signs=self._signs,
+            owner=self._owner,
+            rng=rng,
+            lease_s=parts.pace.lease_s,
         )
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -173,7 +189,7 @@ class Engine:
                     next_beat_s = now_s + BEAT_S
                 if now_s >= next_sweep_s:
                     self._sweep()
-                    next_sweep_s = now_s + SWEEP_S
+                    next_sweep_s = now_s + self._parts.pace.sweep_s
             except DeepAgentError:
                 log.exception("the sweep could not be finished; it will be tried again")
 
@@ -182,8 +198,8 @@ class Engine:
             self._parts.store,
             self._parts.clock,
             owner=self._owner,
-            lease_s=LEASE_S,
-            resend_after_s=RESEND_AFTER_S,
+            lease_s=self._parts.pace.lease_s,
+            resend_after_s=self._parts.pace.resend_after_s,
             rng=self._rng,
         )
 

@@ -112,12 +112,15 @@ class Planner:
 
     def _conclude(self, planning: Planning, fault: str) -> Outcome:
         assert planning.level is not None
-        fault = planning.level.fault or fault
+        if fault:
+            return Outcome(status="failed", reason=fault)
         try:
             outcome = self._method(planning).conclude(planning.node, _view(planning, self.clock.now_s()))
         except DeepAgentError as error:
-            return Outcome(status="failed", reason=fault or str(error))
-        return outcome.model_copy(update={"status": "failed", "reason": fault}) if fault else outcome
+            return Outcome(status="failed", reason=planning.level.fault or str(error))
+        if planning.level.fault:
+            return outcome.model_copy(update={"status": "failed", "reason": planning.level.fault})
+        return outcome
 
     def _method(self, planning: Planning) -> Method:
         handler = planning.node.spec.handler

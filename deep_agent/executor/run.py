@@ -57,6 +57,7 @@ class Runner:
     owner: str
     """Who holds the leases: this process, this time."""
     rng: Random
+    lease_s: float = LEASE_S
 
     def hop(self, hint: Hint, *, unexpected: Callable[[Exception], str]) -> Verdict:
         """Claim, run, commit; FENCED when the node was not there to take, or the result came too late.
@@ -67,7 +68,7 @@ class Runner:
         """
         if self.signs.draining:
             return Verdict.FENCED
-        claimed = self.store.claim(hint, owner=self.owner, now_s=self.clock.now_s(), lease_s=LEASE_S)
+        claimed = self.store.claim(hint, owner=self.owner, now_s=self.clock.now_s(), lease_s=self.lease_s)
         if claimed is None:
             return Verdict.FENCED
         return self.store.commit(self._handle(claimed, unexpected))
