@@ -8,6 +8,9 @@ from vary_builders import SEEDS, SPACE, PaperJudge, PaperSearch, build, profiles
 from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.evolution.candidates import CandidateSpace, NoSpace
 from deep_agent.evolution.lineage import Lineage, lineage_path
+from deep_agent.evolution.operators.operator import Trial
+from deep_agent.evolution.step import VaryStep, champion_of, twins
+from deep_agent.evolution.version import VersionRef
 from deep_agent.executor.action import Interrupted
 from deep_agent.executor.findings import VaryFinding
 from deep_agent.problem.evaluation import Evaluation
@@ -179,3 +182,22 @@ def test_copies_of_the_champion_in_speed_almost_never_become_champions(tmp_path)
     while search.step().outcome != "nothing_left":
         pass
     assert sum(row.kind != "match" for row in lineage_of(search).log()) <= 2
+
+
+def make_step(seq: int, kind: str) -> VaryStep:
+    trial = Trial(point={"vector": seq}, outcome="improve", fitness=0.1 * seq, solution_hash=f"{seq}" * 64)
+    return VaryStep(trials=(trial,), version=VersionRef(seq=seq, kind=kind, sha=f"{seq}" * 40))
+
+
+def test_a_match_never_becomes_the_champion():
+    steps = (make_step(0, "seed"), make_step(1, "improve"), make_step(2, "match"), VaryStep())
+    champion = champion_of(steps)
+    assert (champion.champion.seq, champion.sha) == (1, "1" * 40)
+    assert champion_of(steps[2:]) is None
+
+
+def test_points_that_lower_to_one_source_share_its_first_result():
+    steps = (make_step(0, "seed"), make_step(1, "improve"))
+    trials = [trial for step in steps for trial in step.trials]
+    again = trials[0].model_copy(update={"point": {"vector": 9}, "fitness": 7.0})
+    assert twins([*trials, again])["0" * 64] == trials[0]
