@@ -93,7 +93,9 @@ class Analysis:
             result.append(joined)
         return tuple(reversed(result))
 
-    def pointwise(self, value_id: int, operands: Sequence[Picture], make: Callable[[Builder, Window], NodeId]) -> Picture:
+    def pointwise(
+        self, value_id: int, operands: Sequence[Picture], make: Callable[[Builder, Window], NodeId]
+    ) -> Picture:
         """Picture the result of a pointwise operation, rounded to its type."""
         dtype = self.dtype(value_id)
         return Picture(
@@ -132,7 +134,9 @@ class Analysis:
                 raise Unsupported("an operand is neither a tensor nor a number")
 
     def _input(self, name: str, value_id: int) -> Picture:
-        layout = tuple(self.atoms.dimension(("input", value_id, dim), size) for dim, size in enumerate(self.dims(value_id)))
+        layout = tuple(
+            self.atoms.dimension(("input", value_id, dim), size) for dim, size in enumerate(self.dims(value_id))
+        )
         dtype = self.dtype(value_id)
         return Picture(
             layout=layout,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from deep_agent.lowering.expression import Access, Kind, Node, NodeId, Space, Unsupported, joined
 from deep_agent.lowering.layout import Atom, Atoms, Layout
@@ -88,9 +89,7 @@ class Builder:
 
     def column_index(self, window: Window) -> NodeId:
         """Make the number of the column."""
-        return self._intern(
-            Node("column_index", (), Space.COLUMN, Kind.FLOAT, width=window.width, size=window.offset)
-        )
+        return self._intern(Node("column_index", (), Space.COLUMN, Kind.FLOAT, width=window.width, size=window.offset))
 
     def row_index(self, atom: Atom) -> NodeId:
         """Make the index along one axis of the rows."""
@@ -199,7 +198,7 @@ def refined(builder: Builder, pictures: Sequence[Picture]) -> tuple[Window, ...]
         return (Window(ordered[0], ordered[0] - ordered[0]),)
     if all(len(breaks) == 1 for breaks in found):
         return found[0]
-    return tuple(Window(low, _gap(low, high, found)) for low, high in zip(ordered, ordered[1:], strict=False))
+    return tuple(Window(low, _gap(low, high, found)) for low, high in pairwise(ordered))
 
 
 def _gap(low: Size, high: Size, found: Sequence[tuple[Window, ...]]) -> Size:

@@ -40,7 +40,9 @@ def _softmax_backward(analysis: Analysis, call: Call) -> Sequence[Picture]:
     def make(b: Builder, window: Window) -> NodeId:
         g, out = dy.at(b, window), y.at(b, window)
         if is_log:
-            return b.op("sub", g, b.op("mul", b.op("exp", out), reducer.reduce(b, "row_sum", each=lambda _n, w: dy.at(b, w))))
+            return b.op(
+                "sub", g, b.op("mul", b.op("exp", out), reducer.reduce(b, "row_sum", each=lambda _n, w: dy.at(b, w)))
+            )
         along = reducer.reduce(b, "row_sum", each=lambda _n, w: b.op("mul", dy.at(b, w), y.at(b, w)))
         return b.op("mul", out, b.op("sub", g, along))
 
@@ -80,7 +82,7 @@ def _layer_norm(analysis: Analysis, call: Call) -> Sequence[Picture]:
 
 
 def _layer_norm_backward(analysis: Analysis, call: Call) -> Sequence[Picture]:
-    """dx = rstd * (g - mean(g) - unit * mean(g * unit)), g = dy * weight, unit = (x - mean) * rstd."""
+    """Dx = rstd * (g - mean(g) - unit * mean(g * unit)), g = dy * weight, unit = (x - mean) * rstd."""
     dy, x = analysis.picture(call.tensor(0)), analysis.picture(call.tensor(1))
     mean, rstd = analysis.picture(call.tensor(3)), analysis.picture(call.tensor(4))
     weight = _optional(analysis, call, 5, "weight")
@@ -104,7 +106,13 @@ def _layer_norm_backward(analysis: Analysis, call: Call) -> Sequence[Picture]:
         return b.op("mul", rstd.at(b, window), inner)
 
     def summed(value_id: int, each: Make) -> Picture:
-        return reduced(analysis, value_id, down, keep=False, make=lambda b, window: down.reduce(b, "row_sum", window, lambda _n, w: each(b, w)))
+        return reduced(
+            analysis,
+            value_id,
+            down,
+            keep=False,
+            make=lambda b, window: down.reduce(b, "row_sum", window, lambda _n, w: each(b, w)),
+        )
 
     outputs = call.operation.outputs
     return [
@@ -164,7 +172,9 @@ def _gather(analysis: Analysis, call: Call) -> Sequence[Picture]:
     if index.layout[dim]:
         raise Unsupported("more than one element of a row is looked up")
     reducer = Reducer(analysis, source, [dim])
-    rest = [analysis.atoms.unify(mine, theirs) for mine, theirs in zip(reducer.layout(keep=True), index.layout, strict=True)]
+    rest = [
+        analysis.atoms.unify(mine, theirs) for mine, theirs in zip(reducer.layout(keep=True), index.layout, strict=True)
+    ]
 
     def make(b: Builder, window: Window) -> NodeId:
         return _whole_pick(b, source, index.at(b, window))
@@ -179,7 +189,10 @@ def _nll_loss(analysis: Analysis, call: Call) -> Sequence[Picture | None]:
         raise Unsupported("class weights are not known here")
     reduction, ignored = call.integer(3, "reduction", 1), float(call.integer(4, "ignore_index", -100))
     reducer = Reducer(analysis, source, [len(source.layout) - 1])
-    layout = tuple(analysis.atoms.unify(mine, theirs) for mine, theirs in zip(reducer.layout(keep=False), target.layout, strict=True))
+    layout = tuple(
+        analysis.atoms.unify(mine, theirs)
+        for mine, theirs in zip(reducer.layout(keep=False), target.layout, strict=True)
+    )
 
     def counts(b: Builder, window: Window) -> NodeId:
         return b.op("ne", target.at(b, window), b.constant(ignored))
@@ -203,7 +216,9 @@ def _nll_loss(analysis: Analysis, call: Call) -> Sequence[Picture | None]:
         return b.op("div", total, number(b, window)) if reduction == 1 else total
 
     outputs = call.operation.outputs
-    return [reduced(analysis, out, over, keep=False, make=make) for out, make in zip(outputs, (loss, number), strict=False)]
+    return [
+        reduced(analysis, out, over, keep=False, make=make) for out, make in zip(outputs, (loss, number), strict=False)
+    ]
 
 
 COMPOSITIONS: dict[str, Handler] = {

@@ -60,7 +60,9 @@ def arguments_struct(definition: Definition) -> str:
     """Write the struct that a kernel's functions share: pointers, sizes of axes, numbers."""
     lines = []
     for name, spec in definition.inputs.items():
-        lines.append(f"  float {member(name)};" if spec.is_scalar else f"  const {_cpp_type(name, spec)}* {member(name)};")
+        lines.append(
+            f"  float {member(name)};" if spec.is_scalar else f"  const {_cpp_type(name, spec)}* {member(name)};"
+        )
     lines += [f"  {_cpp_type(name, spec)}* {member(name)};" for name, spec in definition.outputs.items()]
     lines += [f"  int64_t {axis_name(axis)};" for axis in definition.axes]
     return "\n".join(["struct Arguments {", *lines, "};"])
@@ -81,15 +83,22 @@ def entry_function(definition: Definition, *, fixed_sizes: dict[str, int] | None
         n_loops: how many `run_N` functions to call.
     """
     specs = {**definition.inputs, **definition.outputs}
-    lines = [f'if (num_args != {len(specs)}) return refuse("{_name(definition)}: takes {len(specs)} arguments: inputs, then outputs");']
+    lines = [
+        f'if (num_args != {len(specs)}) return refuse("{_name(definition)}: takes {len(specs)} arguments: inputs, then outputs");'
+    ]
     lines.append("Arguments a;")
     bound: set[str] = set()
     for position, (name, spec) in enumerate(specs.items()):
-        lines += _scalar(definition, position, name) if spec.is_scalar else _tensor(definition, position, name, spec, bound)
+        lines += (
+            _scalar(definition, position, name) if spec.is_scalar else _tensor(definition, position, name, spec, bound)
+        )
     lines += _axis_checks(definition, bound, fixed_sizes)
     for number in range(1, n_loops + 1):
         lines.append(f'if (!run_{number}(a)) return refuse("{_name(definition)}: out of memory for scratch rows");')
-    lines += ["if (result != nullptr) { result->type_index = kTVMFFINone; result->zero_padding = 0; result->v_int64 = 0; }", "return 0;"]
+    lines += [
+        "if (result != nullptr) { result->type_index = kTVMFFINone; result->zero_padding = 0; result->v_int64 = 0; }",
+        "return 0;",
+    ]
     has_scalars = any(spec.is_scalar for spec in specs.values())
     return "\n".join([
         (_HELP + (_NUMBER if has_scalars else "")).strip("\n"),
@@ -103,11 +112,15 @@ def entry_function(definition: Definition, *, fixed_sizes: dict[str, int] | None
 
 
 def _name(definition: Definition) -> str:
-    return "".join(character if character.isprintable() and character not in '"\\' else "_" for character in definition.name)
+    return "".join(
+        character if character.isprintable() and character not in '"\\' else "_" for character in definition.name
+    )
 
 
 def _scalar(definition: Definition, position: int, name: str) -> list[str]:
-    return [f'if (!number_of(args[{position}], a.{member(name)})) return refuse("{_name(definition)}: {member(name)} must be a number");']
+    return [
+        f'if (!number_of(args[{position}], a.{member(name)})) return refuse("{_name(definition)}: {member(name)} must be a number");'
+    ]
 
 
 def _tensor(definition: Definition, position: int, name: str, spec: TensorSpec, bound: set[str]) -> list[str]:
@@ -122,9 +135,13 @@ def _tensor(definition: Definition, position: int, name: str, spec: TensorSpec, 
     ]
     for dim, token in enumerate(shape):
         if token.isdecimal():
-            lines.append(f'if ({local}->shape[{dim}] != {token}) return refuse("{label} must have size {token} in dimension {dim}");')
+            lines.append(
+                f'if ({local}->shape[{dim}] != {token}) return refuse("{label} must have size {token} in dimension {dim}");'
+            )
         elif token in bound:
-            lines.append(f'if ({local}->shape[{dim}] != a.{axis_name(token)}) return refuse("{label} disagrees on axis {token}");')
+            lines.append(
+                f'if ({local}->shape[{dim}] != a.{axis_name(token)}) return refuse("{label} disagrees on axis {token}");'
+            )
         else:
             bound.add(token)
             lines.append(f"a.{axis_name(token)} = {local}->shape[{dim}];")

@@ -1,19 +1,24 @@
 """Owns writing one row loop as C++: what is done for a few rows at once, and the walk over all rows."""
 
 from collections.abc import Sequence
-from textwrap import indent
 
 from deep_agent.lowering.cppexpr import CPP_TYPES, Expressions, member, node_name, plain, size_text, type_section
+from deep_agent.lowering.cpplines import indented, row_text, row_type, scalar_lines, size_locals
 from deep_agent.lowering.expression import Access, Kind, NodeId, RowLoop, Space, Store
 from deep_agent.lowering.plan import Plan, Sweep, plan
 from deep_agent.lowering.schedule import Schedule
-from deep_agent.lowering.size import Size, product
+from deep_agent.lowering.size import product
 from deep_agent.problem.dtype import DType
 
 ROWS_PER_FLUSH = 128
 """Rows summed before a column sum is added to its total: two levels keep float32 sums over many rows accurate."""
 
-_START = {"row_sum": "0.0f", "row_max": "-__builtin_inff()", "row_max_quiet": "-__builtin_inff()", "row_min": "__builtin_inff()"}
+_START = {
+    "row_sum": "0.0f",
+    "row_max": "-__builtin_inff()",
+    "row_max_quiet": "-__builtin_inff()",
+    "row_min": "__builtin_inff()",
+}
 _GATHER = {"row_sum": "total", "row_max": "highest", "row_max_quiet": "highest", "row_min": "lowest",
            "row_argmax": "position", "row_argmin": "position"}  # fmt: skip
 
@@ -58,8 +63,6 @@ class LoopText:
         """Whether rows or column sums have to be kept in memory."""
         return bool(self.plan.kept or self.plan.column_sums)
 
-    # ---- what is done for R rows -------------------------------------------------------------------------------
-
     def rows_function(self) -> str:
         """Write the function that handles R neighbouring rows."""
         body = [*self._passes(), *self._row_ends()]
@@ -75,7 +78,8 @@ class LoopText:
         return "\n".join(lines)
 
     def state_parameters(self) -> str:
-        text = ", float* scratch, int64_t stride" if self.plan.kept or self.plan.column_sums else ""
+        """Write the parameters for what outlives a row: scratch, column sums, total sums."""
+        text = ", float* scratch, int64_t stride" if self.plan.kept else ""
         text += "".join(f", float* {node_name(self.loop, n)}" for n in self.plan.column_sums)
         return text + "".join(f", double& {node_name(self.loop, n)}" for n in self.plan.total_sums)
 
@@ -97,14 +101,16 @@ class LoopText:
         loop = ["for (int r = 0; r < R; ++r) {", "  const int64_t i = first + r;", *indented(per_row), "}"]
         return [*single, *(loop if per_row else [])]
 
-    # ---- passes ------------------------------------------------------------------------------------------------
-
     def _passes(self) -> list[str]:
         lines: list[str] = []
         for index, part in enumerate(self.plan.passes):
             lines += self._row_lines(part.row_nodes)
             for sweep in part.sweeps:
-                lines += ["", f"// Pass {index + 1} over the columns: {self._purpose(sweep)}.", *self._sweep(index, sweep)]
+                lines += [
+                    "",
+                    f"// Pass {index + 1} over the columns: {self._purpose(sweep)}.",
+                    *self._sweep(index, sweep),
+                ]
         return [*self._scalar_lines(), *lines, *self._row_lines(self.plan.last_row_nodes)]
 
     def _purpose(self, sweep: Sweep) -> str:
@@ -129,7 +135,7 @@ class LoopText:
         for node_id in nodes:
             node = self.loop.node(node_id)
             name = node_name(self.loop, node_id)
-            declared.append(f"{_row_type(node.kind)} {name}[R];")
+            declared.append(f"{row_type(node.kind)} {name}[R];")
             set_lines.append(f"{name}[r] = {self._row_value(node_id)};")
         return [*declared, "for (int r = 0; r < R; ++r) {", *indented(set_lines), "}"]
 
@@ -147,7 +153,7 @@ class LoopText:
             inside = f"{index} >= 0 && {index} < {plain(size_text(node.access.window.width))}"
             at = f"{self._use(node.access)}[r]" if node.access.row_terms else self._use(node.access)
             # A column outside the row has no element: the result says so, and nothing else is read.
-            return f"{inside} ? widened({at}[static_cast<int64_t>({index})]) : __builtin_nanf(\"\")"
+            return f'{inside} ? widened({at}[static_cast<int64_t>({index})]) : __builtin_nanf("")'
         if node.op == "row_index":
             assert node.access is not None
             return row_text(self.loop.rows, node.access.row_terms, "(first + r)")
@@ -168,8 +174,6 @@ class LoopText:
             self._used[self._pointers[key]] = access
         return self._pointers[key]
 
-    # ---- one sweep ---------------------------------------------------------------------------------------------
-
     def _sweep(self, index: int, sweep: Sweep) -> list[str]:
         unroll = self.schedule.unroll
         before = [self._accumulator(n, unroll) for n in sweep.reductions]
@@ -180,7 +184,7 @@ class LoopText:
         body = indented([*self._shared_lines(sweep), *self._each_row(index, sweep), *self._column_sum_lines(sweep)])
         return [
             *before,
-            f"sweep<{unroll}>({head}, {plain(size_text(sweep.width))}, [&](int64_t j, auto lanes, int u) __attribute__((always_inline)) {{",
+            f"sweep<{unroll}>({head}, {plain(size_text(sweep.width))}, [&](int64_t j, auto lanes, [[maybe_unused]] int u) __attribute__((always_inline)) {{",
             *body,
             "});",
             *after,
@@ -205,7 +209,7 @@ class LoopText:
             return []
         names = [node_name(self.loop, n) for n in reductions]
         gathers = [_GATHER[self.loop.node(n).op] for n in reductions]
-        kinds = [_row_type(self.loop.node(n).kind) for n in reductions]
+        kinds = [row_type(self.loop.node(n).kind) for n in reductions]
         return [
             *(f"{kind} {name}[R];" for kind, name in zip(kinds, names, strict=True)),
             "for (int r = 0; r < R; ++r) {",
@@ -298,13 +302,13 @@ class LoopText:
                 continue
             self._sections.add("prefetch")
             size = access.dtype.bits // 8
-            distance = f"R * {size_text(access.row_width)} * {size}" if mode == "next_row" else mode.removeprefix("ahead_")
+            distance = (
+                f"R * {size_text(access.row_width)} * {size}" if mode == "next_row" else mode.removeprefix("ahead_")
+            )
             every = min(8 // size, self.schedule.unroll)  # one request a cache line of 64 bytes
             guard = f"if (u % {every} == 0) " if every > 1 else ""
             lines.append(f"{guard}prefetch({self._use(access)}[r] + j, {distance});")
         return lines
-
-    # ---- the end of a row, and after the last ------------------------------------------------------------------
 
     def _row_ends(self) -> list[str]:
         lines = []
@@ -317,55 +321,3 @@ class LoopText:
             value = self._text.operand(self.loop.node(node_id).args[0], as_vector=False)
             lines.append(f"{node_name(self.loop, node_id)} += {value};")
         return ["", "for (int r = 0; r < R; ++r) {", *indented(lines), "}"] if lines else []
-
-
-def row_text(rows: tuple[Size, ...], terms: tuple[int, ...], row: str = "i") -> str:
-    """Write a tensor's row as a function of the loop's row."""
-    if terms == tuple(range(len(rows))):
-        return row
-    text = ""
-    for term in terms:
-        inner = product(rows[term + 1 :])
-        part = row if inner.text == "1" else f"{row} / {size_text(inner)}"
-        part = part if term == 0 else f"{part} % {size_text(rows[term])}"
-        text = f"({part})" if not text else f"({text} * {size_text(rows[term])} + {part})"
-    return text
-
-
-def scalar_lines(loop: RowLoop, text: Expressions, *, late: bool) -> list[str]:
-    """Write the numbers that vary with neither row nor column."""
-    lines = []
-    for node_id, node in enumerate(loop.nodes):
-        is_made = node.op not in {"constant", "size", "scalar_input", "total_sum"}
-        if node.space is Space.SCALAR and is_made and node.late == late:
-            value = f"widened(a.{member(node.access.tensor)}[0])" if node.op == "load" and node.access else text.pointwise(node_id)
-            lines.append(f"const {_row_type(node.kind)} {node_name(loop, node_id)} = {value};")
-    return lines
-
-
-def size_locals(loop: RowLoop) -> list[str]:
-    """Give the axes names of their own."""
-    names: dict[str, None] = {}
-    for size in _sizes(loop):
-        text = size_text(size)
-        names.update(dict.fromkeys(word for word in text.replace("(", " ").replace(")", " ").split() if word.isidentifier()))
-    return [f"[[maybe_unused]] const int64_t {name} = a.{name};" for name in names]
-
-
-def _sizes(loop: RowLoop) -> list[Size]:
-    found = list(loop.rows)
-    for node in loop.nodes:
-        found += [size for size in (node.width, node.size) if size is not None]
-    for access in [*(node.access for node in loop.nodes), *(store.access for store in loop.stores)]:
-        if access is not None:
-            found.append(access.row_width)
-            found += [access.window.offset, access.window.width] if access.window else []
-    return found
-
-
-def _row_type(kind: Kind) -> str:
-    return {Kind.FLOAT: "float", Kind.INT: "int64_t", Kind.BOOL: "bool"}[kind]
-
-
-def indented(lines: Sequence[str]) -> list[str]:
-    return indent("\n".join(lines), "  ").split("\n") if lines else []

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from deep_agent.lowering.cppexpr import CPP_TYPES, Expressions, member, node_name, plain, size_text, type_section
-from deep_agent.lowering.cpprows import ROWS_PER_FLUSH, LoopText, indented, scalar_lines, size_locals
+from deep_agent.lowering.cpplines import indented, scalar_lines, size_locals
+from deep_agent.lowering.cpprows import ROWS_PER_FLUSH, LoopText
 from deep_agent.lowering.expression import Kind, NodeId, Space, Store
 from deep_agent.problem.dtype import DType
 
@@ -20,18 +21,22 @@ def _names(text: LoopText, nodes: Sequence[NodeId]) -> list[str]:
 def _span(text: LoopText) -> str:
     sums, totals = _names(text, text.plan.column_sums), _names(text, text.plan.total_sums)
     together = text.schedule.rows_together
-    state = ", scratch, stride" if text.needs_scratch else ""
+    state = ", scratch, stride" if text.plan.kept else ""
     state += "".join(f", {name}" for name in (*sums, *totals))
-    walk = [f"for (; i < end; ++i) rows_{text.number}<1>(a, i{state});"]
+    end = "stop" if sums else "end"
+    walk = [f"for (; i < {end}; ++i) rows_{text.number}<1>(a, i{state});"]
     if together > 1:
-        walk.insert(0, f"for (; i + {together} <= end; i += {together}) rows_{text.number}<{together}>(a, i{state});")
-    if sums:
-        walk = _in_chunks(walk, sums)
-    else:
-        walk = ["int64_t i = begin;", *walk]
+        walk.insert(0, f"for (; i + {together} <= {end}; i += {together}) rows_{text.number}<{together}>(a, i{state});")
+    walk = _in_chunks(walk, sums) if sums else ["int64_t i = begin;", *walk]
     if text.schedule.streaming_stores:
-        walk += ["#ifdef __SSE2__", "__builtin_ia32_sfence();  // streaming stores are in order for other threads from here on", "#endif"]
+        walk += [
+            "#ifdef __SSE2__",
+            "__builtin_ia32_sfence();  // streaming stores are in order for other threads from here on",
+            "#endif",
+        ]
     parameters = text.state_parameters() + "".join(f", float* {name}_all" for name in sums)
+    if sums and not text.plan.kept:
+        parameters = ", int64_t stride" + parameters
     return "\n".join([
         "// Handle the rows from `begin` up to `end` on one thread.",
         f"static void span_{text.number}(const Arguments& a, int64_t begin, int64_t end{parameters}) {{",
@@ -42,10 +47,9 @@ def _span(text: LoopText) -> str:
 
 def _in_chunks(walk: Sequence[str], sums: Sequence[str]) -> list[str]:
     flush = [f"{name}_all[j] += {name}[j]; {name}[j] = 0.0f;" for name in sums]
-    walk = [line.replace("end", "stop") for line in walk]
     return [
         "// Sums over many rows lose digits in float32: sum a few rows, then add that to the total.",
-        f"for (int64_t i = begin; i < end;) {{",
+        "for (int64_t i = begin; i < end;) {",
         f"  const int64_t stop = i + {ROWS_PER_FLUSH} < end ? i + {ROWS_PER_FLUSH} : end;",
         *indented(walk),
         "  for (int64_t j = 0; j < stride; ++j) {",
@@ -66,7 +70,9 @@ def _run(text: LoopText, sections: set[str]) -> str:
         lines += [
             f"#pragma omp parallel for num_threads({threads}) schedule(static, 1)",
             f"for (int t = 0; t < {threads}; ++t) {{",
-            *indented([f"const int64_t begin = n_rows_all * t / {threads}, end = n_rows_all * (t + 1) / {threads};", call]),
+            *indented(
+                [f"const int64_t begin = n_rows_all * t / {threads}, end = n_rows_all * (t + 1) / {threads};", call]
+            ),
             "}",
         ]
     else:
@@ -102,7 +108,7 @@ def _span_call(text: LoopText, sums: Sequence[str], totals: Sequence[str]) -> st
     base = "memory + t * per_thread" if threads > 1 else "memory"
     kept = len(text.plan.kept) * text.schedule.rows_together
     bounds = "begin, end" if threads > 1 else "0, n_rows_all"
-    state = f", {base}, stride" if text.needs_scratch else ""
+    state = f", {base}, stride" if text.plan.kept else ", stride" if sums else ""
     state += "".join(f", {base} + {kept + k} * stride" for k in range(len(sums)))
     state += "".join(f", {name}_of[{'t' if threads > 1 else '0'}]" for name in totals)
     state += "".join(f", {base} + {kept + len(sums) + k} * stride" for k in range(len(sums)))
@@ -176,5 +182,7 @@ def _late_vector(text: LoopText, node_id: NodeId, expressions: Expressions, sect
         at = f"a.{member(node.access.tensor)}" + ("" if offset == "0" else f" + {offset}")
         return f"const {kind} {name} = load({at} + j, lanes);"
     if node.op == "column_index" and node.size is not None:
-        return f"const vec {name} = __builtin_convertvector(iota(), vec) + static_cast<float>(j + {size_text(node.size)});"
+        return (
+            f"const vec {name} = __builtin_convertvector(iota(), vec) + static_cast<float>(j + {size_text(node.size)});"
+        )
     return f"const {kind} {name} = {expressions.pointwise(node_id)};"

@@ -30,7 +30,7 @@ class Call:
         arg = self.arg(position, name)
         return arg.id if isinstance(arg, TensorArg) else None
 
-    def literal(self, position: int, name: str, default: bool | float | str | None) -> bool | int | float | str | None:
+    def literal(self, position: int, name: str, default: float | str | None) -> bool | int | float | str | None:
         """Give a constant operand."""
         arg = self.arg(position, name)
         if arg is None:
@@ -51,7 +51,11 @@ class Call:
         """Give a list of constant integers, such as dimensions; None where absent."""
         arg = self.arg(position, name)
         if isinstance(arg, ListArg):
-            return tuple(int(item.value) for item in arg.items if isinstance(item, (LiteralArg, SizeArg)) and item.value is not None)
+            return tuple(
+                int(item.value)
+                for item in arg.items
+                if isinstance(item, (LiteralArg, SizeArg)) and item.value is not None
+            )
         if isinstance(arg, LiteralArg) and isinstance(arg.value, int) and not isinstance(arg.value, bool):
             return (arg.value,)
         return None

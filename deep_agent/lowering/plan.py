@@ -127,9 +127,7 @@ class _Planner:
             loads = [n for n in nodes if self._loop.node(n).op == "load" and self._loop.node(n).space is Space.FULL]
             first = [n for n in loads if n not in self._touched]
             self._touched.update(loads)
-            sweeps.append(
-                Sweep(width, nodes, cached, (), tuple(mine), tuple(my_sums), tuple(my_stores), tuple(first))
-            )
+            sweeps.append(Sweep(width, nodes, cached, (), tuple(mine), tuple(my_sums), tuple(my_stores), tuple(first)))
         return sweeps
 
     def _demand(self, index: int, roots: Iterable[NodeId]) -> tuple[tuple[NodeId, ...], tuple[NodeId, ...]]:

@@ -66,7 +66,7 @@ def _silu(b: Builder, nodes: Sequence[NodeId | None], _options: Options) -> Node
 
 
 def _silu_backward(b: Builder, nodes: Sequence[NodeId | None], _options: Options) -> NodeId:
-    """dy * s * (1 + x * (1 - s)) with s the sigmoid."""
+    """Dy * s * (1 + x * (1 - s)) with s the sigmoid."""
     dy, x = _given(nodes, 0), _given(nodes, 1)
     s, one = b.op("sigmoid", x), b.constant(1.0)
     return b.op("mul", b.op("mul", dy, s), b.op("add", one, b.op("mul", x, b.op("sub", one, s))))
@@ -95,7 +95,9 @@ def _gelu_backward(b: Builder, nodes: Sequence[NodeId | None], options: Options)
     dy, x, one, half = _given(nodes, 0), _given(nodes, 1), b.constant(1.0), b.constant(0.5)
     if _is_tanh(options):
         t = b.op("tanh", _gelu_tanh_inner(b, x))
-        slope = b.op("add", b.constant(sqrt(2 / pi)), b.op("mul", b.constant(3 * 0.044715 * sqrt(2 / pi)), b.op("mul", x, x)))
+        slope = b.op(
+            "add", b.constant(sqrt(2 / pi)), b.op("mul", b.constant(3 * 0.044715 * sqrt(2 / pi)), b.op("mul", x, x))
+        )
         bend = b.op("mul", b.op("mul", half, x), b.op("mul", b.op("sub", one, b.op("mul", t, t)), slope))
         return b.op("mul", dy, b.op("add", b.op("mul", half, b.op("add", one, t)), bend))
     cumulative = b.op("mul", half, b.op("add", one, b.op("erf", b.op("mul", x, b.constant(sqrt(0.5))))))

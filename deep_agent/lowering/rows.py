@@ -38,7 +38,12 @@ def _loops(analysis: Analysis) -> tuple[RowLoop, ...]:
     for name, value_id in analysis.graph.outputs.items():
         pictures = _reachable(analysis.picture(value_id))
         columns = _columns(analysis, pictures)
-        rows = frozenset(atom for picture in pictures for atom in _flat(analysis, picture.layout) if analysis.atoms.kin(atom) not in columns)
+        rows = frozenset(
+            atom
+            for picture in pictures
+            for atom in _flat(analysis, picture.layout)
+            if analysis.atoms.kin(atom) not in columns
+        )
         groups.setdefault((rows, columns), []).append(name)
     return tuple(_loop(analysis, names, rows, columns) for (rows, columns), names in groups.items())
 

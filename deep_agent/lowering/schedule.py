@@ -73,7 +73,12 @@ def default_points(program: RowProgram, device: DeviceModel) -> tuple[dict[str, 
     n_rows = 2 if any(made.column_sums for made in (plan(loop, "all") for loop in program.loops)) else 1
     exponential = _has_exponential(program)
     guesses: list[dict[str, Choice]] = [
-        {"row_cache": "costly" if exponential else "recompute", "unroll": 2, "rows_together": n_rows, "prefetch": "next_row"},
+        {
+            "row_cache": "costly" if exponential else "recompute",
+            "unroll": 2,
+            "rows_together": n_rows,
+            "prefetch": "next_row",
+        },
         {"row_cache": "all", "unroll": 4, "rows_together": n_rows, "prefetch": "ahead_1024"},
         {"row_cache": "recompute", "unroll": 4, "rows_together": 2, "prefetch": "ahead_2048"},
         {"row_cache": "recompute", "unroll": 2, "rows_together": 1, "prefetch": "none", "streaming_stores": False},

@@ -66,7 +66,9 @@ def _permute(analysis: Analysis, call: Call) -> Sequence[Picture]:
     if call.base == "permute":
         order = [dim % rank for dim in call.integers(1, "dims") or ()]
     elif rank >= 2:
-        first, second = (0, 1) if call.base == "t" else (call.integer(1, "dim0", 0) % rank, call.integer(2, "dim1", 1) % rank)
+        first, second = (
+            (0, 1) if call.base == "t" else (call.integer(1, "dim0", 0) % rank, call.integer(2, "dim1", 1) % rank)
+        )
         order[first], order[second] = order[second], order[first]
     return [relaid(source, tuple(source.layout[dim] for dim in order))]
 
@@ -162,7 +164,7 @@ def _joined(pieces: Sequence[Picture], runs: Sequence[Window], dim: tuple[int, .
         raise Unsupported("joined tensors are read across the seam")
 
     def breaks(b: Builder) -> tuple[Window, ...]:
-        found = []
+        found: list[Window] = []
         for piece, run in zip(pieces, runs, strict=True):
             inner = piece.breaks(b) or (Window(ZERO, run.width),)
             found.extend(Window(run.offset + window.offset, window.width) for window in inner)

@@ -1,0 +1,172 @@
+"""Owns the C++ text for vectors, and for loads, stores and conversions of each element type."""
+
+BASE = r"""
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+#define INLINE inline __attribute__((always_inline))
+
+constexpr int64_t LANES = 8;  // elements handled by one vector operation
+typedef float vec __attribute__((vector_size(32)));
+typedef int32_t ivec __attribute__((vector_size(32)));   // integers, and truth values as 0 or -1
+typedef uint32_t uvec __attribute__((vector_size(32)));
+
+struct All {};            // a whole vector
+struct Some { int64_t n; };  // its first n lanes: the ends of a row
+
+INLINE vec splat(float x) { return vec{} + x; }
+INLINE ivec splat(bool x) { return ivec{} - static_cast<int32_t>(x); }
+INLINE vec splat(int64_t x) { return vec{} + static_cast<float>(x); }
+INLINE ivec iota() { return ivec{0, 1, 2, 3, 4, 5, 6, 7}; }
+template <class To, class From> INLINE To bits(From x) { To y; static_assert(sizeof(x) == sizeof(y), ""); __builtin_memcpy(&y, &x, sizeof(y)); return y; }
+
+// The lanes that count keep their value, the others get one that changes nothing.
+INLINE vec keep(vec x, All, float) { return x; }
+INLINE vec keep(vec x, Some some, float otherwise) { return iota() < static_cast<int32_t>(some.n) ? x : splat(otherwise); }
+
+template <class F> INLINE vec lanewise(vec x, F f) { for (int k = 0; k < LANES; ++k) x[k] = f(x[k]); return x; }
+
+// Go over `width` columns: `head` of them first, so that the stores that follow are aligned, then U vectors a turn.
+template <int U, class Body>
+INLINE void sweep(int64_t head, int64_t width, Body body) {
+  int64_t j = head < width ? head : width;
+  if (j > 0) body(int64_t{0}, Some{j}, 0);
+  for (; j + U * LANES <= width; j += U * LANES) {
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) body(j + u * LANES, All{}, u);
+  }
+  if (U > 1) for (; j + LANES <= width; j += LANES) body(j, All{}, 0);
+  if (j < width) body(j, Some{width - j}, 0);
+}
+
+// Columns before the first place where a streaming store may go.
+template <class T> INLINE int64_t columns_to_boundary(const T* p) {
+  constexpr uintptr_t step = LANES * sizeof(T);
+  return static_cast<int64_t>((step - reinterpret_cast<uintptr_t>(p) % step) % step / sizeof(T));
+}
+"""
+
+LOAD = r"""
+// The first n elements, the other lanes 0; out of line, as it is rare.
+template <class T> __attribute__((noinline)) auto load_part(const T* p, int64_t n) {
+  T part[LANES] = {};
+  for (int64_t k = 0; k < n; ++k) part[k] = p[k];
+  return load(part);
+}
+template <class T> INLINE auto load(const T* p, All) { return load(p); }
+template <class T> INLINE auto load(const T* p, Some some) { return load_part(p, some.n); }
+"""
+
+STORE = r"""
+template <bool Streaming, class T, class V> INLINE void store(T* p, V x, All) {
+  // A row that starts elsewhere than its neighbours may be unaligned: then the plain store is the right one.
+  if (Streaming && reinterpret_cast<uintptr_t>(p) % (LANES * sizeof(T)) == 0) stream(p, x);
+  else put(p, x);
+}
+template <class T, class V> __attribute__((noinline)) void store_part(T* p, V x, int64_t n) {
+  T part[LANES];
+  put(part, x);
+  for (int64_t k = 0; k < n; ++k) p[k] = part[k];
+}
+template <bool Streaming, class T, class V> INLINE void store(T* p, V x, Some some) { store_part(p, x, some.n); }
+"""
+
+FLOAT32 = r"""
+INLINE vec load(const float* p) { vec x; __builtin_memcpy(&x, p, sizeof(x)); return x; }
+INLINE void put(float* p, vec x) { __builtin_memcpy(p, &x, sizeof(x)); }
+INLINE void stream(float* p, vec x) {
+#ifdef __AVX__
+  __builtin_ia32_movntps256(p, x);
+#else
+  put(p, x);
+#endif
+}
+"""
+
+HALVES = r"""
+typedef uint16_t halves __attribute__((vector_size(16)));
+typedef long long two_words __attribute__((vector_size(16)));
+INLINE void stream_halves(void* p, halves x) {
+#ifdef __SSE2__
+  __builtin_ia32_movntdq(static_cast<two_words*>(p), bits<two_words>(x));
+#else
+  __builtin_memcpy(p, &x, sizeof(x));
+#endif
+}
+"""
+
+BFLOAT16 = r"""
+struct bfloat16 { uint16_t bits; };
+INLINE float widened(bfloat16 x) { return bits<float>(static_cast<uint32_t>(x.bits) << 16); }
+INLINE vec load(const bfloat16* p) {
+  halves x; __builtin_memcpy(&x, p, sizeof(x));
+  return bits<vec>(__builtin_convertvector(x, uvec) << 16);
+}
+// Round to the nearest, ties to even; NaN stays NaN.
+INLINE uvec bfloat16_bits(vec x) {
+  const uvec whole = bits<uvec>(x);
+  const uvec rounded = (whole + 0x7fff + ((whole >> 16) & 1)) >> 16;
+  return x != x ? uvec{} + 0x7fc0 : rounded;
+}
+INLINE vec round_bfloat16(vec x) { return bits<vec>(bfloat16_bits(x) << 16); }
+INLINE float round_bfloat16(float x) { return round_bfloat16(splat(x))[0]; }
+INLINE halves bfloat16_packed(vec x) { return __builtin_convertvector(bfloat16_bits(x), halves); }
+INLINE void put(bfloat16* p, vec x) { const halves y = bfloat16_packed(x); __builtin_memcpy(p, &y, sizeof(y)); }
+INLINE void stream(bfloat16* p, vec x) { stream_halves(p, bfloat16_packed(x)); }
+INLINE bfloat16 narrowed(float x, bfloat16) { return bfloat16{static_cast<uint16_t>(bfloat16_bits(splat(x))[0])}; }
+"""
+
+FLOAT16 = r"""
+struct float16 { uint16_t bits; };
+#ifdef __F16C__
+typedef short shorts __attribute__((vector_size(16)));
+INLINE vec widened(halves x) { return __builtin_ia32_vcvtph2ps256(bits<shorts>(x)); }
+INLINE halves float16_packed(vec x) { return bits<halves>(__builtin_ia32_vcvtps2ph256(x, 0)); }
+#else
+INLINE vec widened(halves x) { vec y; for (int k = 0; k < LANES; ++k) y[k] = static_cast<float>(bits<_Float16>(static_cast<uint16_t>(x[k]))); return y; }
+INLINE halves float16_packed(vec x) { halves y; for (int k = 0; k < LANES; ++k) y[k] = bits<uint16_t>(static_cast<_Float16>(x[k])); return y; }
+#endif
+INLINE float widened(float16 x) { return widened(halves{x.bits})[0]; }
+INLINE vec load(const float16* p) { halves x; __builtin_memcpy(&x, p, sizeof(x)); return widened(x); }
+INLINE vec round_float16(vec x) { return widened(float16_packed(x)); }
+INLINE float round_float16(float x) { return round_float16(splat(x))[0]; }
+INLINE void put(float16* p, vec x) { const halves y = float16_packed(x); __builtin_memcpy(p, &y, sizeof(y)); }
+INLINE void stream(float16* p, vec x) { stream_halves(p, float16_packed(x)); }
+INLINE float16 narrowed(float x, float16) { return float16{float16_packed(splat(x))[0]}; }
+"""
+
+INT8 = r"""
+typedef int8_t bytes __attribute__((vector_size(8)));
+INLINE float widened(int8_t x) { return x; }
+INLINE vec load(const int8_t* p) { bytes x; __builtin_memcpy(&x, p, sizeof(x)); return __builtin_convertvector(__builtin_convertvector(x, ivec), vec); }
+INLINE bytes int8_packed(vec x) { return __builtin_convertvector(__builtin_convertvector(x, ivec), bytes); }
+INLINE void put(int8_t* p, vec x) { const bytes y = int8_packed(x); __builtin_memcpy(p, &y, sizeof(y)); }
+INLINE void stream(int8_t* p, vec x) {
+#ifdef __x86_64__
+  __builtin_ia32_movnti64(reinterpret_cast<long long*>(p), bits<long long>(int8_packed(x)));
+#else
+  put(p, x);
+#endif
+}
+INLINE int8_t narrowed(float x, int8_t) { return static_cast<int8_t>(x); }
+"""
+
+BOOL = r"""
+typedef int8_t truths __attribute__((vector_size(8)));
+INLINE bool widened(bool x) { return x; }
+INLINE ivec load(const bool* p) { truths x; __builtin_memcpy(&x, p, sizeof(x)); return __builtin_convertvector(x, ivec) != 0; }
+INLINE void put(bool* p, ivec x) { const truths y = __builtin_convertvector(x & 1, truths); __builtin_memcpy(p, &y, sizeof(y)); }
+INLINE void stream(bool* p, ivec x) { put(p, x); }
+INLINE bool narrowed(bool x, bool) { return x; }
+"""
+
+INTEGERS = r"""
+INLINE int64_t widened(int64_t x) { return x; }
+INLINE int64_t widened(int32_t x) { return x; }
+template <class X, class T> INLINE T narrowed(X x, T) { return static_cast<T>(x); }
+"""
+
+FLOAT32_SCALAR = r"""
+INLINE float widened(float x) { return x; }
+INLINE float narrowed(float x, float) { return x; }
+"""
