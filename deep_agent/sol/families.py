@@ -155,6 +155,7 @@ MAKERS = frozenset(
         "randn",
         "randint",
         "randperm",
+        "bernoulli",
         "full_like",
         "zeros_like",
         "ones_like",

@@ -97,7 +97,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
 
     def add(self, tensor: torch.Tensor) -> int:
         """Give the tensor a value of its own."""
-        self.values.append(RawValue(shape=tuple(tensor.shape), dtype=dtype_name(tensor.dtype)))
+        self.values.append(_described(tensor))
         self._ids[id(tensor)] = len(self.values) - 1
         self._held.append(tensor)
         return len(self.values) - 1
@@ -105,6 +105,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
     def find(self, tensor: torch.Tensor) -> int:
         """Give the tensor's value, making a constant of a tensor that no call has made."""
         known = self._ids.get(id(tensor))
+        dtype_name(tensor.dtype)
         return self._constant(tensor) if known is None else known
 
     def _made(self, part: object) -> int:
@@ -153,6 +154,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
         indices = _row_indices(name, args)
         if indices is not None:
             self.rows_touched[self._ids[id(result)]] = int(torch.unique(indices).numel())
+
+
+def _described(tensor: torch.Tensor) -> RawValue:
+    try:
+        return RawValue(shape=tuple(tensor.shape), dtype=dtype_name(tensor.dtype))
+    except Untraceable:
+        # Scratch that nobody reads, such as batch norm's reserve, may have any type; `find` refuses the rest.
+        return RawValue(shape=(0,), dtype=DType.FLOAT32.value)
 
 
 def _number(number: object) -> bool | int | float:

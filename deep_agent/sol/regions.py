@@ -137,7 +137,7 @@ def _regrouped(spans: list[Span], old: list[int], new: list[int]) -> list[Span]:
         return [Span(0, 1) if size == 1 else next(remaining) for size in new]
     interval = _interval(spans, old)
     found = None if interval is None else _from_interval(*interval, new)
-    return found if found is not None else _somewhere(prod(span.count for span in spans), new)
+    return found if found is not None else somewhere(prod(span.count for span in spans), new)
 
 
 def _interval(spans: list[Span], old: list[int]) -> tuple[int, int] | None:
@@ -174,7 +174,7 @@ def _from_interval(start: int, count: int, new: list[int]) -> list[Span] | None:
     return result
 
 
-def _somewhere(count: int, new: list[int]) -> list[Span]:
+def somewhere(count: int, new: list[int]) -> list[Span]:
     """Place `count` elements nowhere in particular; counts round down so that none is invented."""
     result: list[Span] = []
     if count == 0:

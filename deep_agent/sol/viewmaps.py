@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
 from deep_agent.sol.operands import axis_of, integer_at, integers_at, needed_tensor, tensors_in
-from deep_agent.sol.regions import Box, Span, reshaped
+from deep_agent.sol.regions import Box, Span, reshaped, somewhere, volume
 
 Demand = tuple[TensorValue, Box]
 """A tensor, and a region of it that somebody needs."""
@@ -103,6 +103,17 @@ def _unfold(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[
     return [(source, (*box[:axis], span, *box[axis + 1 : -1]))]
 
 
+def _diagonal(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    source = needed_tensor(graph, operation, 0)
+    return [(source, tuple(somewhere(volume(box), list(source.shape))))]
+
+
+def _as_strided(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    # Strides may overlap in any way, so only one element is certain.
+    source = needed_tensor(graph, operation, 0)
+    return [(source, tuple(Span(None, min(1, size)) for size in source.shape))]
+
+
 def _cat(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
     parts = tensors_in(graph, operation)
     axis = axis_of(integer_at(operation, 1, 0) or 0, len(box))
@@ -155,7 +166,11 @@ VIEW_MAPS: dict[str, ViewMap] = {
     "select": _select,
     "split": _pieces,
     "split_with_sizes": _pieces,
+    "unsafe_split": _pieces,
+    "unsafe_split_with_sizes": _pieces,
     "unbind": _unbind,
+    "diagonal": _diagonal,
+    "as_strided": _as_strided,
     "unfold": _unfold,
     "cat": _cat,
     "stack": _stack,

@@ -61,7 +61,7 @@ def test_more_threads_than_processors_are_refused(tmp_path):
 
 
 def test_a_missing_compiler_says_how_to_get_it(tmp_path):
-    with pytest.raises(MissingTool, match="apt install g\\+\\+.*dnf.*xcode-select"):
+    with pytest.raises(MissingTool, match=r"apt install g\+\+.*dnf.*xcode-select"):
         CpuCatalog(tmp_path, compiler="no-such-compiler").resolve("cpu")
     assert not list(tmp_path.iterdir())
 

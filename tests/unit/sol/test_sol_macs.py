@@ -13,7 +13,7 @@ from deep_agent.sol.roofline import bound
 QKV = {"q": "b h n d", "k": "b h m d", "v": "b h m d"}
 SIZES = {"b": 2, "h": 3, "n": 8, "m": 8, "d": 4}
 CASES = {
-    # name: (reference, inputs, outputs, axes, multiply-adds)
+    # By name: reference, inputs, outputs, axes, multiply-adds.
     "a matrix product": ("def run(x, w): return x @ w", {"x": "n k", "w": "k m"}, {"y": "n m"}, {"n": 3, "k": 5, "m": 7}, 105),
     "a batch of products": (
         "def run(x, w): return x @ w", {"x": "b n k", "w": "b k m"}, {"y": "b n m"}, {"b": 2, "n": 3, "k": 5, "m": 7}, 210,

@@ -11,24 +11,25 @@ times = st.floats(min_value=0, max_value=1e12, allow_nan=False, allow_subnormal=
 
 
 @pytest.mark.parametrize(
-    ("time", "baseline", "bound", "raw", "clamped", "below", "at_sol"),
+    ("times", "raw", "clamped", "flags"),
     [
-        (2, 2, 1, 0.5, 0.5, False, False),
-        (1, 2, 1, 1.0, 1.0, False, False),
-        (3, 2, 1, 1 / 3, 1 / 3, False, False),
-        (0.5, 2, 1, 2.0, 1.0, True, False),
-        (0, 2, 1, None, 1.0, True, False),
-        (0.9, 2, 1.5, -5.0, 1.0, True, False),
-        (2, 1, 1, 0.0, 0.0, False, True),
-        (1, 1, 1, 1.0, 1.0, False, True),
-        (0.5, 1, 1, 1.0, 1.0, True, True),
+        ((2, 2, 1), 0.5, 0.5, (False, False)),
+        ((1, 2, 1), 1.0, 1.0, (False, False)),
+        ((3, 2, 1), 1 / 3, 1 / 3, (False, False)),
+        ((0.5, 2, 1), 2.0, 1.0, (True, False)),
+        ((0, 2, 1), None, 1.0, (True, False)),
+        ((0.9, 2, 1.5), -5.0, 1.0, (True, False)),
+        ((2, 1, 1), 0.0, 0.0, (False, True)),
+        ((1, 1, 1), 1.0, 1.0, (False, True)),
+        ((0.5, 1, 1), 1.0, 1.0, (True, True)),
     ],
 )
-def test_the_score_follows_the_table(time, baseline, bound, raw, clamped, below, at_sol):
+def test_the_score_follows_the_table(times, raw, clamped, flags):
+    time, baseline, bound = times
     score = sol_score(time_us=time, baseline_us=baseline, bound_us=bound)
     assert score.raw == (None if raw is None else pytest.approx(raw))
     assert score.clamped == pytest.approx(clamped)
-    assert (score.below_sol, score.baseline_at_sol) == (below, at_sol)
+    assert (score.below_sol, score.baseline_at_sol) == flags
 
 
 def test_a_time_within_the_noise_of_the_bound_is_not_below_it():

@@ -5,7 +5,7 @@ from sol_builders import tallied
 
 F32 = 4
 CASES = {
-    # name: (reference, inputs, outputs, axes, read bytes, written bytes)
+    # By name: reference, inputs, outputs, axes, read bytes, written bytes.
     "an input is read once however often it is used": (
         "def run(x): return x * x + x.sum()",
         {"x": "n"}, {"y": "n"}, {"n": 10}, 40, 40,
@@ -137,6 +137,14 @@ CASES = {
             return torch.cat([a * cos - b, b * cos + a], -1)
         """,
         {"x": "n k", "cos": "n 4"}, {"y": "n k"}, {"n": 3, "k": 8}, 96 + 48, 96,
+    ),
+    "a diagonal reads its own elements": (
+        "def run(x): return torch.diagonal(x) * 2",
+        {"x": "n n"}, {"y": "n"}, {"n": 8}, 32, 32,
+    ),
+    "scratch of an odd type is no obstacle": (
+        "def run(x, m, v): return F.batch_norm(x, m, v)",
+        {"x": "b c", "m": "c", "v": "c"}, {"y": "b c"}, {"b": 4, "c": 3}, 48 + 24, 48,
     ),
     "padding adds no traffic": (
         "def run(x): return F.pad(x, (3, 0))",
