@@ -24,7 +24,7 @@ DESCRIPTION = "Hands back the fastest verified kernel it could find for a PyTorc
 
 
 def create(build: Build, *, access: Access) -> FastAPI:
-    """Make the server's app; the application is built when it starts, and its lanes run inside this process.
+    """Make the server's app; the application opens beside the first requests, and its lanes run inside this process.
 
     Args:
         build: opens the application; called once, in the lifespan.
@@ -33,20 +33,41 @@ def create(build: Build, *, access: Access) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        application = await asyncio.to_thread(build)
-        app.state.context = Context(application=application, views=JobViews(application), stopping=app.state.stopping)
+        app.state.startup = startup = asyncio.create_task(_open(build, app.state.stopping))
+        startup.add_done_callback(lambda done: _note_failure(app, done))
         try:
-            await asyncio.to_thread(application.start)
+            # The port answers from here on; what needs the application waits for it.
             yield
         finally:
             app.state.stopping.set()
-            await asyncio.to_thread(application.stop, timeout_s=STOP_TIMEOUT_S)
+            await _stop(startup)
 
     app = _routed(lifespan)
     app.state.stopping = asyncio.Event()
+    app.state.failure = None
+    app.state.on_failure = lambda: None
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard, access=access)
     return app
+
+
+async def _open(build: Build, stopping: asyncio.Event) -> Context:
+    application = await asyncio.to_thread(build)
+    await asyncio.to_thread(application.start)
+    return Context(application=application, views=JobViews(application), stopping=stopping)
+
+
+def _note_failure(app: FastAPI, startup: asyncio.Task[Context]) -> None:
+    """Keep why the application did not open, for whoever runs the server, and ask for the end."""
+    if not startup.cancelled() and (error := startup.exception()) is not None:
+        app.state.failure = error
+        app.state.on_failure()
+
+
+async def _stop(startup: asyncio.Task[Context]) -> None:
+    await asyncio.wait([startup])
+    if not startup.cancelled() and startup.exception() is None:
+        await asyncio.to_thread(startup.result().application.stop, timeout_s=STOP_TIMEOUT_S)
 
 
 def describe() -> dict[str, Any]:

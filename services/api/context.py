@@ -46,10 +46,16 @@ class Context:
     """Set when the server is asked to stop, before it waits for open connections: streams end on it."""
 
 
-def _context(request: Request) -> Context:
-    context = request.app.state.context
-    assert isinstance(context, Context)
-    return context
+def startup_of(request: Request) -> asyncio.Task[Context]:
+    """Give the task that opens the application; it is done once the server can work."""
+    startup = request.app.state.startup
+    assert isinstance(startup, asyncio.Task)
+    return startup
+
+
+async def _context(request: Request) -> Context:
+    # Requests that come while the application opens wait for it; one that gives up must not cancel it.
+    return await asyncio.shield(startup_of(request))
 
 
 Here = Annotated[Context, Depends(_context)]

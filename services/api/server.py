@@ -23,8 +23,20 @@ class Server(uvicorn.Server):
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
-    """Serve on a bound socket until a signal; returns after a clean stop."""
+    """Serve on a bound socket until a signal; returns after a clean stop.
+
+    Raises:
+        DeepAgentError: the application could not be opened.
+    """
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False
     )
-    Server(config).run(sockets=[listener])
+    server = Server(config)
+
+    def give_up() -> None:
+        server.should_exit = True
+
+    app.state.on_failure = give_up
+    server.run(sockets=[listener])
+    if app.state.failure is not None:
+        raise app.state.failure

@@ -1,10 +1,12 @@
 """Owns the routes that say whether the server lives and can work."""
 
-from fastapi import APIRouter, Response
+import asyncio
+
+from fastapi import APIRouter, Request, Response
 
 from deep_agent.errors import DeepAgentError
 from deep_agent.problem.value import FrozenValue
-from services.api.context import Here
+from services.api.context import Context, startup_of
 
 router = APIRouter(tags=["health"])
 
@@ -37,12 +39,22 @@ async def get_liveness() -> Life:
 
 
 @router.get("/readyz", operation_id="getReadiness", summary="The database answers")
-def get_readiness(here: Here, response: Response) -> Readiness:
-    """Read the database; 503 when it does not answer."""
+async def get_readiness(request: Request, response: Response) -> Readiness:
+    """Read the database; 503 while the application opens, and when the database does not answer."""
+    startup = startup_of(request)
+    opened = startup.done() and not startup.cancelled() and startup.exception() is None
+    database = opened and await asyncio.to_thread(_answers, startup.result())
+    response.status_code = 200 if database else 503
+    return Readiness(
+        status="ok" if database else "unavailable" if opened else "starting",
+        database=database,
+        dispatcher=opened and startup.result().application.leads,
+    )
+
+
+def _answers(here: Context) -> bool:
     try:
         here.application.reads.jobs(limit=1)
-        database = True
     except DeepAgentError:
-        database = False
-        response.status_code = 503
-    return Readiness(status="ok" if database else "unavailable", database=database, dispatcher=here.application.leads)
+        return False
+    return True

@@ -196,15 +196,48 @@ def test_the_catalogue_answers(api) -> None:
 def test_health_says_what_works(api, twin) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
     assert api.get("/livez").status_code == 200
+    api.get("/v1/jobs")
     assert api.get("/readyz").json() == {"status": "ok", "database": True, "dispatcher": True}
     twin.broken = ResourceExhausted("the database stays locked.")
     assert api.get("/readyz").status_code == 503
 
 
 def test_the_lanes_start_and_stop_with_the_server(twin) -> None:
-    with TestClient(create(lambda: twin, access=LOOPBACK), base_url="http://localhost"):
+    with TestClient(create(lambda: twin, access=LOOPBACK), base_url="http://localhost") as api:
+        assert api.get("/v1/jobs").status_code == 200
         assert twin.calls == ["start"]
     assert twin.calls == ["start", "stop"]
+
+
+def test_the_port_answers_while_the_application_opens(twin) -> None:
+    import threading
+
+    go = threading.Event()
+
+    def build() -> TwinApplication:
+        go.wait(10)
+        return twin
+
+    with TestClient(create(build, access=LOOPBACK), base_url="http://localhost") as api:
+        assert api.get("/healthz").status_code == 200
+        reply = api.get("/readyz")
+        assert (reply.status_code, reply.json()["status"]) == (503, "starting")
+        go.set()
+        assert api.get("/v1/jobs").status_code == 200
+
+
+def test_an_application_that_cannot_open_is_told_and_asks_for_the_end() -> None:
+    asked: list[str] = []
+
+    def build() -> TwinApplication:
+        raise ResourceExhausted("the disk is full.", remedy="Free space.")
+
+    app = create(build, access=LOOPBACK)
+    app.state.on_failure = lambda: asked.append("end")
+    with TestClient(app, base_url="http://localhost") as api:
+        assert_problem(api.get("/v1/jobs"), 507)
+    assert asked == ["end"]
+    assert app.state.failure.message == "the disk is full."
 
 
 def test_a_body_over_the_cap_is_refused_announced_or_not(api) -> None:
