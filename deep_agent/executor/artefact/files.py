@@ -89,7 +89,7 @@ def _readme(artefact: Artefact) -> str:
     lines = [f"{problem.name}: {artefact.solution.name}", ""]
     if artefact.is_library:
         lines.append("No faster kernel was found; this is the library's own call.")
-    if figures is not None:
+    elif figures is not None:
         low, high = figures.speedup_ci
         lines.append(
             f"{figures.speedup:.2f} times as fast as {best_baseline(artefact.known.characterization)} (95 % interval {low:.3f} to {high:.3f}), "
