@@ -72,8 +72,8 @@ class _Draft:
             case AddNode(spec=spec, after=after):
                 self._add(spec, after)
             case Connect(edge=edge):
-                self._unstarted(edge.dst)
                 self._existing(edge.src)
+                self._waits(self._unstarted(edge.dst))
                 self._edges[(edge.src, edge.dst)] = edge
             case Rescind(name=name, reason=reason):
                 self._put(self._unstarted(name), NodeState.RESCINDED, reason=reason, ended_s=self._now_s)
@@ -132,13 +132,13 @@ class _Draft:
             if src == name and dst != spec.name and self._nodes[dst].state in UNSTARTED:
                 del self._edges[(src, dst)]
                 self._edges[(spec.name, dst)] = Edge(src=spec.name, dst=dst, kind=edge.kind)
-                self._wait_again(dst)
+                self._waits(self._nodes[dst])
 
-    def _wait_again(self, name: str) -> None:
-        """A consumer that was free no longer is: its new predecessor has not run."""
-        node = self._nodes[name]
-        if node.state in {NodeState.READY, NodeState.DISPATCHED, NodeState.EXPANDING}:
-            raise Conflict(f"node {node.id} is {node.state} already; replace it as well.")
+    @staticmethod
+    def _waits(node: Node) -> None:
+        """A new predecessor comes too late for a node that was free and has been started on."""
+        if node.state not in {NodeState.PENDING, NodeState.PAUSED}:
+            raise Conflict(f"node {node.id} is {node.state}; it can no longer be made to wait.")
 
     def _put(self, node: Node, state: NodeState, **changes: object) -> None:
         self._nodes[node.name] = move(node, state, touched=self._revision, **changes)
