@@ -262,7 +262,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("problems", nargs="*", type=Path, default=[ROOT / "problems" / name for name in PROBLEMS])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--part", choices=("both", "live", "replay"), default="both")
-    parser.add_argument("--evaluations", type=int, default=15, help="evaluations an arm")
+    parser.add_argument("--evaluations", type=int, default=12, help="evaluations an arm")
     parser.add_argument("--seeds", type=int, default=100, help="seeds of the replay")
     parser.add_argument(
         "--points", type=int, default=64, help="most points a table measures; the space is thinned to it"
