@@ -58,7 +58,7 @@ def _problem_content(graph: GraphView, branch: NodeView, known: CharacterizeFind
         name=known.problem.name if known is not None else _asked_name(branch),
         problem=known.problem if known is not None else None,
         ending=ending,
-        ending_reason=_reason(ending, children, verified),
+        ending_reason=_reason(ending, children, verified, _exhaustion(graph, evolve)),
         characterization=known.characterization if known is not None else None,
         bounds=known.bounds if known is not None else (),
         notes=known.notes if known is not None else (),
@@ -86,7 +86,16 @@ def _ending(known: CharacterizeFinding | None, verified: VerifyFinding | None) -
     return "no_faster", verified.solution if verified.verdict == "library" and verified.solution else library
 
 
-def _reason(ending: Ending, children: Mapping[str, NodeView], verified: VerifyFinding | None) -> str:
+def _exhaustion(graph: GraphView, evolve: NodeView | None) -> str:
+    """Give the operator's own words for having nothing to try, such as what could not be lowered."""
+    attempts = [node for node in graph.nodes if evolve is not None and node.owner == evolve.id and node.outputs]
+    last = attempts[-1].outputs if attempts else None
+    if last is None or last.get("outcome") != "nothing_left":
+        return ""
+    return str(last.get("message", ""))
+
+
+def _reason(ending: Ending, children: Mapping[str, NodeView], verified: VerifyFinding | None, exhaustion: str) -> str:
     """Say why it ended so: what broke, else why the search stopped and what the verification added."""
     broken = [node.reason for node in children.values() if node.state is NodeState.FAILED and node.reason]
     if ending in {"failed", "unfinished"} and broken:
@@ -94,11 +103,13 @@ def _reason(ending: Ending, children: Mapping[str, NodeView], verified: VerifyFi
     evolve = children.get("evolve")
     stopped = str((evolve.outputs or {}).get("reason", "")) if evolve is not None else ""
     refused = verified.message if verified is not None and verified.verdict == "refuted" else ""
-    return " ".join(_sentence(words) for words in (stopped, refused) if words)
+    return " ".join(_sentence(words) for words in (stopped, exhaustion, refused) if words.strip())
 
 
 def _sentence(words: str) -> str:
-    return words[0].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+    first = words.split()[0]
+    begun = words[0].upper() + words[1:] if first.isalpha() else words  # `aten.mm` keeps its spelling
+    return begun + ("" if words.endswith((".", "!", "?")) else ".")
 
 
 def _steps(graph: GraphView, evolve: NodeView) -> tuple[SearchStep, ...]:

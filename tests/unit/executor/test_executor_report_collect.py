@@ -96,6 +96,11 @@ def test_every_attempt_is_a_step_and_infrastructure_failures_are_shown():
     assert content.spend == Spend(device_s=1.0, evaluations=2)
 
 
+def test_what_could_not_be_lowered_is_said():
+    over = VaryFinding(outcome="nothing_left", fingerprint="", message="aten.mm cannot be lowered")
+    assert "aten.mm cannot be lowered." in collect(*branch_nodes(*evolve_nodes(over))).ending_reason
+
+
 def test_the_report_is_written_where_its_outputs_say(tmp_path):
     class Reads:
         def graph(self, job_id):
