@@ -107,7 +107,7 @@ def _reason(ending: Ending, children: Mapping[str, NodeView], verified: VerifyFi
 
 
 def _sentence(words: str) -> str:
-    first = words.split()[0]
+    first = words.split(maxsplit=1)[0]
     begun = words[0].upper() + words[1:] if first.isalpha() else words  # `aten.mm` keeps its spelling
     return begun + ("" if words.endswith((".", "!", "?")) else ".")
 
