@@ -1,0 +1,153 @@
+"""The judge's program as its users meet it: over its socket, with real arms and a real compiler."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deep_agent.errors import HarnessFailed, InvalidInput
+from deep_agent.harness.client import JudgeProcess
+from deep_agent.problem.evaluation import EvaluationRequest
+from deep_agent.problem.solution import BuildSpec, Solution, SourceFile
+
+pytestmark = pytest.mark.integration
+
+SOFTMAX = "import torch\n\n\ndef run(x):\n    return torch.softmax(x, -1)\n"
+
+
+def problem(folder: Path, reference=SOFTMAX, rows=300, cols=700) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensor = {"shape": ["rows", "cols"], "dtype": "float32"}
+    definition = {
+        "name": "made",
+        "axes": {"rows": {"type": "var"}, "cols": {"type": "var"}},
+        "inputs": {"x": tensor},
+        "outputs": {"y": tensor},
+        "reference": reference,
+    }
+    (folder / "definition.json").write_text(json.dumps(definition))
+    workload = {"uuid": "one", "axes": {"rows": rows, "cols": cols}, "inputs": {}, "tolerance": {"max_rtol": 1e-4}}
+    (folder / "workload.jsonl").write_text(json.dumps(workload) + "\n")
+    return str(folder)
+
+
+def python_solution(source=SOFTMAX, definition="made") -> Solution:
+    return Solution(
+        name="made",
+        definition=definition,
+        author="test",
+        spec=BuildSpec(languages=("pytorch",), entry_point="s.py::run", destination_passing_style=False),
+        sources=(SourceFile(path="s.py", content=source),),
+    )
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    judge = JudgeProcess(tmp_path_factory.mktemp("judge"), fingerprint="test", hidden=())
+    yield judge
+    judge.close()
+
+
+def test_a_problem_is_characterised_with_every_baseline_and_the_noise(judge, tmp_path):
+    steps = []
+    found = judge.characterize(problem(tmp_path), "cpu", steps.append)
+    assert {one.name for one in found.baselines} == {"eager", "eager_out", "torch_compile"}
+    assert all(one.time_us["one"] > 0 for one in found.baselines if not one.failure)
+    assert found.best["one"] in {"eager", "eager_out", "torch_compile"}
+    assert found.noise.low <= found.noise.value <= found.noise.high
+    assert any("baseline" in step for step in steps)
+
+
+def test_the_librarys_own_call_passes_and_is_not_called_faster_beyond_doubt(judge, tmp_path):
+    request = EvaluationRequest(problem_dir=problem(tmp_path), solution=python_solution(), device="cpu")
+    found = judge.evaluate(request)
+    assert found.passed, found.message
+    assert not found.is_faster
+    assert found.noise is not None
+    assert found.seed
+    assert found.confinement
+
+
+def test_verification_uses_another_seed_than_the_search(judge, tmp_path):
+    where = problem(tmp_path)
+    seeds = {
+        judge.evaluate(
+            EvaluationRequest(problem_dir=where, solution=python_solution(), device="cpu", profile=profile)
+        ).seed
+        for profile in ("screen", "verify")
+    }
+    assert len(seeds) == 2
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("import torch\n\n\ndef run(x):\n    raise ValueError('no such thing')\n", "no such thing"),
+        ("import torch\n\n\ndef run(x):\n    return torch.log(-x * x - 1)\n", "NaN"),
+        ("import torch\n\n\ndef run(x):\n    return x.sum(-1)\n", "declared"),
+        ("import no_such_module\n\n\ndef run(x):\n    return x\n", "no_such_module"),
+    ],
+)
+def test_a_reference_that_cannot_be_trusted_is_the_callers_error(judge, tmp_path, reference, words):
+    with pytest.raises(InvalidInput, match=words):
+        judge.characterize(problem(tmp_path, reference), "cpu")
+
+
+def test_a_workload_that_does_not_fit_names_what_it_needs(judge, tmp_path):
+    with pytest.raises(InvalidInput, match="GiB"):
+        judge.characterize(problem(tmp_path, rows=2**20, cols=2**20), "cpu")
+
+
+def test_a_solution_for_another_definition_is_refused(judge, tmp_path):
+    request = EvaluationRequest(
+        problem_dir=problem(tmp_path), solution=python_solution(definition="other"), device="cpu"
+    )
+    with pytest.raises(InvalidInput, match="'other'"):
+        judge.evaluate(request)
+
+
+def test_an_unknown_device_is_refused(judge, tmp_path):
+    with pytest.raises(InvalidInput, match="tpu"):
+        judge.characterize(problem(tmp_path), "tpu")
+
+
+def test_the_judge_starts_again_after_its_program_died(tmp_path):
+    judge = JudgeProcess(tmp_path / "cache", fingerprint="test", hidden=())
+    where = problem(tmp_path / "problem")
+    request = EvaluationRequest(problem_dir=where, solution=python_solution(), device="cpu", profile="screen")
+    assert judge.evaluate(request).passed
+    running = judge._running
+    assert running is not None
+    running._process.kill()
+    running._process.wait()
+    while running.is_alive:
+        time.sleep(0.01)
+    assert judge.evaluate(request).passed
+    judge.close()
+    with pytest.raises(HarnessFailed, match="closed"):
+        judge.evaluate(request)
+
+
+def test_nothing_outlives_a_client_that_was_killed(tmp_path):
+    where = problem(tmp_path / "problem")
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom deep_agent.harness.client import JudgeProcess\n"
+        f"judge = JudgeProcess(Path({str(tmp_path / 'cache')!r}), fingerprint='t', hidden=())\n"
+        f"judge.characterize({where!r}, 'cpu')\nprint('ready', flush=True)\ntime.sleep(600)\n"
+    )
+    client = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"ready\n"
+    family = psutil.Process(client.pid).children(recursive=True)
+    assert len(family) >= 3
+    os.kill(client.pid, signal.SIGKILL)
+    client.wait()
+    client.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []

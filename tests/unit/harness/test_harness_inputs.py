@@ -1,0 +1,123 @@
+"""Inputs by the public benchmark's rules, and by ours."""
+
+import pytest
+import torch
+
+from deep_agent.errors import InvalidInput
+from deep_agent.harness.inputs import DISTRIBUTIONS, Case, make_inputs
+from deep_agent.harness.reference import Reference
+from deep_agent.problem.definition import Definition
+from deep_agent.problem.workload import Workload
+
+
+def reference_of(inputs, body="    return x + 0", axes=None, extra="", **more):
+    definition = {
+        "name": "made",
+        "axes": axes or {"n": {"type": "var"}, "m": {"type": "const", "value": 64}},
+        "inputs": inputs,
+        "outputs": {"y": {"shape": ["n", "m"], "dtype": "float32"}},
+        "reference": f"import torch\n\n{extra}\ndef run({', '.join(inputs)}):\n{body}\n",
+        **more,
+    }
+    return Reference(Definition.model_validate(definition))
+
+
+def drawn(name, dtype="float32", shape=("n", "m"), distribution="natural", description=None):
+    spec = {"shape": list(shape), "dtype": dtype, "description": description}
+    reference = reference_of({name: spec}, body="    return 0")
+    workload = Workload(uuid="w", axes={"n": 50})
+    return make_inputs(reference, Case(workload, distribution), torch.Generator().manual_seed(1))[name]
+
+
+def test_plain_floats_are_standard_normal():
+    x = drawn("x")
+    assert abs(float(x.mean())) < 0.1
+    assert abs(float(x.std()) - 1) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("input_norm_weight", lambda x: bool((x == 1).all())),
+        ("norm2_bias", lambda x: bool((x == 0).all())),
+        ("norm_bias", lambda x: bool((x == 0).all())),
+        ("drop_mask", lambda x: set(x.unique().tolist()) == {0.0, 1.0}),
+        ("cos", lambda x: bool((x.abs() <= 1).all())),
+        ("rstd", lambda x: bool((x >= 0.1).all())),
+        ("running_var", lambda x: bool((x >= 0.1).all())),
+        ("A_log", lambda x: bool(((x >= -5) & (x <= -1)).all())),
+        ("routing_weights", lambda x: torch.allclose(x.sum(-1), torch.ones(50), atol=1e-5)),
+        ("gate_proj", lambda x: 0.1 < float(x.std()) < 0.15),
+        ("A_cumsum", lambda x: bool((x.diff(dim=-1) <= 0).all())),
+    ],
+)
+def test_names_steer_the_draw(name, check):
+    assert check(drawn(name))
+
+
+def test_a_causal_mask_is_minus_the_largest_above_the_diagonal():
+    mask = drawn("causal_mask", shape=("m", "m"))
+    assert bool((mask.tril() == 0).all())
+    assert float(mask[0, 1]) == torch.finfo(torch.float32).min
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"), [("int8", -128, 127), ("int32", -1024, 1023), ("int64", -1024, 1023)]
+)
+def test_integers_stay_in_their_range(dtype, low, high):
+    x = drawn("x", dtype)
+    assert low <= int(x.min()) < int(x.max()) <= high
+
+
+def test_random_float64_is_refused_as_upstream_does():
+    with pytest.raises(InvalidInput, match="float64"):
+        drawn("x", "float64")
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_every_distribution_is_finite_and_of_its_own_kind(distribution):
+    x = drawn("x", distribution=distribution)
+    assert bool(torch.isfinite(x).all())
+    if distribution != "natural":
+        assert not torch.equal(x, drawn("x"))
+
+
+def test_names_with_a_meaning_keep_it_under_every_distribution():
+    assert torch.equal(drawn("norm_weight", distribution="heavy"), torch.ones(50, 64))
+
+
+def test_scalars_keep_their_type_and_custom_inputs_come_from_the_definition():
+    reference = reference_of(
+        {"x": {"shape": ["n", "m"], "dtype": "float32"}},
+        extra="def make(axes, device):\n    return {'x': torch.full((axes['n'], 64), 7.0)}\n",
+        custom_inputs_entrypoint="make",
+    )
+    workload = Workload.model_validate({"uuid": "w", "axes": {"n": 2}, "inputs": {"x": {"type": "custom"}}})
+    made = make_inputs(reference, Case(workload), torch.Generator().manual_seed(1))
+    assert torch.equal(made["x"], torch.full((2, 64), 7.0))
+
+
+def test_a_generator_of_the_wrong_shape_is_named():
+    reference = reference_of(
+        {"x": {"shape": ["n", "m"], "dtype": "float32"}},
+        extra="def make(axes, device):\n    return {'x': torch.zeros(3)}\n",
+        custom_inputs_entrypoint="make",
+    )
+    workload = Workload.model_validate({"uuid": "w", "axes": {"n": 2}, "inputs": {"x": {"type": "custom"}}})
+    with pytest.raises(InvalidInput, match="declared"):
+        make_inputs(reference, Case(workload), torch.Generator())
+
+
+def test_the_double_precision_run_keeps_no_lower_precision_on_the_way():
+    body = "    h = x.float()\n    w = torch.ones(64, dtype=torch.bfloat16)\n    return (h * w).to(torch.bfloat16)"
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "bfloat16"}}, body=body)
+    x = torch.randn(4, 64).bfloat16()
+    (found,) = reference.in_double([x])
+    assert found.dtype == torch.float64
+    assert torch.equal(found, x.double())
+
+
+def test_what_the_reference_raises_is_told_with_its_line():
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}}, body="    return x @ x")
+    with pytest.raises(InvalidInput, match="line 5 of the reference"):
+        reference([torch.zeros(3, 64)])
