@@ -1,9 +1,8 @@
 """Owns what the doors ask of the application, as one Protocol; `bootstrap.build` gives the real one."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from deep_agent.executor.application import BoundReport
 from deep_agent.htdag.goal import Goal
 from deep_agent.htdag.hop import Accepted, IdempotencyKey
 from deep_agent.htdag.job import Job
@@ -12,6 +11,10 @@ from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
+
+if TYPE_CHECKING:
+    # Loading the engine for the name of a type would cost every command half a second.
+    from deep_agent.executor.application import BoundReport
 
 
 class Application(Protocol):
@@ -98,7 +101,7 @@ class Application(Protocol):
         """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
         ...
 
-    def bound(self, problem: str, *, device: str) -> BoundReport:
+    def bound(self, problem: str, *, device: str) -> "BoundReport":
         """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""
         ...
 

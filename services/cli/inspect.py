@@ -1,10 +1,10 @@
 """Owns the commands that make no job: judge one solution, bound one problem, import one file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from deep_agent.executor.application import BoundReport
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.evaluation import Evaluation, WorkloadEvaluation
 from deep_agent.problem.kernelbench import import_kernelbench as write_kernelbench
@@ -12,6 +12,9 @@ from deep_agent.problem.readers import read_solution
 from services.cli import terminal
 from services.cli.opening import opened
 from services.views import problem_name
+
+if TYPE_CHECKING:
+    from deep_agent.executor.application import BoundReport
 
 
 def evaluate(problem: str, solution: Path, *, device: str, json_out: bool) -> int:
@@ -86,7 +89,7 @@ def bound(problem: str, *, device: str, explain: bool, json_out: bool) -> int:
     return terminal.OK
 
 
-def bound_json(report: BoundReport) -> dict[str, object]:
+def bound_json(report: "BoundReport") -> dict[str, object]:
     """Give the published object of a problem's bounds."""
     sizes = {workload.uuid: workload.axes for workload in report.problem.workloads}
     return {
@@ -100,7 +103,7 @@ def bound_json(report: BoundReport) -> dict[str, object]:
     }
 
 
-def _print_bound(report: BoundReport, *, explain: bool) -> None:
+def _print_bound(report: "BoundReport", *, explain: bool) -> None:
     console = terminal.out()
     sizes = {workload.uuid: workload.axes for workload in report.problem.workloads}
     table = terminal.plain_table("Workload", "Sizes", ">Bound", "Limited by", ">Bytes moved", ">Multiply-adds")
@@ -122,7 +125,7 @@ def _print_bound(report: BoundReport, *, explain: bool) -> None:
             console.print(line, markup=False, soft_wrap=True)
 
 
-def explanation(report: BoundReport) -> tuple[str, ...]:
+def explanation(report: "BoundReport") -> tuple[str, ...]:
     """Say where each number comes from: the device's rates, then every workload's notes."""
     rates = [f"{report.device.name}: {rate}: {how}" for rate, how in report.device.how.items()]
     return (*rates, *(line for one in report.bounds for line in _notes(one)))

@@ -11,6 +11,7 @@ from builders import make_bound, make_device, make_evaluation, make_problem, mak
 from deep_agent.errors import InvalidInput, NotFound
 from deep_agent.executor import control, submit
 from deep_agent.executor.action import ActionContext
+from deep_agent.executor.application import BoundReport
 from deep_agent.executor.egress import AllowList, Egress, check_url
 from deep_agent.executor.engine import Engine, EngineParts
 from deep_agent.executor.notify import WebhookNotifier, signing_secret
@@ -26,7 +27,6 @@ from deep_agent.queues.home_lock import FileHomeLock
 from deep_agent.queues.lanes import InProcessLanes
 from deep_agent.settings import Settings
 from deep_agent.storage.open import open_storage
-from services.application import BoundReport
 
 STEP_S = float(os.environ.get("DOORS_STEP_S", "0.1"))
 KNOWN: JsonObject = {"device": {"name": "cpu"}, "baseline": {"name": "eager_out", "time_us": 800.0}, "bounds": []}
