@@ -107,6 +107,15 @@ class Engine:
         """Look at the outbox now: something was submitted or changed in this process."""
         self._woken.set()
 
+    def flush(self, *, timeout_s: float) -> bool:
+        """Wait until no webhook is due, for a program that ends with its job; False when the time is over."""
+        end_s = time.monotonic() + timeout_s
+        while self._parts.deliveries.due_deliveries(now_s=self._parts.clock.now_s(), limit=1):
+            if time.monotonic() >= end_s:
+                return False
+            time.sleep(SIGNS_S / 5)
+        return True
+
     def stop(self, *, timeout_s: float = 2.0) -> bool:
         """Stop claiming, ask running actions to stop, give back their leases uncounted, let the lock go.
 
@@ -205,7 +214,7 @@ class Engine:
 
     def _notify_loop(self) -> None:
         """Send webhooks one after another, so that an attempt is never doubled."""
-        while not self._stopping.wait(SIGNS_S if self._leads else POLL_S):
+        while not self._stopping.wait(SIGNS_S):
             if not self._leads:
                 continue
             try:

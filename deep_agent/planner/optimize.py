@@ -68,17 +68,16 @@ class OptimizeMethod:
 
     def conclude(self, node: Node, view: View) -> Outcome:
         """Succeed when the package stands, be it of the library's own call."""
-        verify, package = _latest(view, "verify"), _latest(view, "package")
-        verdict = (verify.outputs or {}).get("verdict") if verify.state is _DONE else None
+        steps = {name: _latest(view, name) for name in ("characterize", "evolve", "verify", "package")}
+        left: dict[str, JsonObject | None] = {name: step.outputs if step else None for name, step in steps.items()}
+        verify, package = steps["verify"], steps["package"]
+        proven = (left["verify"] or {}) if verify is not None and verify.state is _DONE else {}
         outputs: JsonObject = {
             "problem": node.spec.params["problem"],
-            "verdict": verdict,
-            "characterize": view.level.nodes["characterize"].outputs,
-            "evolve": view.level.nodes["evolve"].outputs,
-            "verify": verify.outputs,
-            "package": package.outputs,
+            "verdict": proven.get("verdict"),
+            **left,
         }
-        if package.state is _DONE:
+        if package is not None and package.state is _DONE:
             return Outcome(outputs=outputs)
         failed = next((child for child in view.level.ended() if child.state is _FAILED), None)
         reason = f"{failed.name}: {failed.reason}" if failed else "its steps were withdrawn"
@@ -87,6 +86,8 @@ class OptimizeMethod:
     def _repair(self, node: Node, view: View) -> Patch | None:
         """Answer to a verification that ended without a verdict to publish."""
         verify, package = _latest(view, "verify"), _latest(view, "package")
+        if verify is None or package is None:
+            return None
         candidate = str(verify.spec.params["candidate"])
         waits = package.state is NodeState.PENDING
         if not waits or (candidate == "library" and verify.state is not _FAILED):
@@ -148,8 +149,10 @@ def _package(node: Node, name: str) -> NodeSpec:
     )
 
 
-def _latest(view: View, handler: str) -> Node:
-    return [child for child in view.level.nodes.values() if child.spec.handler == handler][-1]
+def _latest(view: View, handler: str) -> Node | None:
+    """Give the child that stands for a step now: the last one made; None when the plan was never made."""
+    children = [child for child in view.level.nodes.values() if child.spec.handler == handler]
+    return children[-1] if children else None
 
 
 def _tail_s(view: View) -> float:
