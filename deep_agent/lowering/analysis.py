@@ -36,6 +36,7 @@ class Analysis:
         self.atoms = Atoms(splits)
         self.reductions: list[Reduction] = []
         self._pictures: dict[int, Picture | None] = {}
+        self._n_fresh: dict[tuple[str, int, int], int] = {}
         for name, value_id in graph.inputs.items():
             self._pictures[value_id] = self._input(name, value_id)
 
@@ -68,7 +69,7 @@ class Analysis:
         picture = self._pictures.get(value_id) if value_id is not None else None
         if picture is None:
             raise Unsupported("an operand is an output that this lowering does not make")
-        return picture
+        return picture if picture.renew is None else picture.renew()
 
     def dims(self, value_id: int) -> tuple[Size, ...]:
         """Give the sizes of a tensor."""
@@ -80,8 +81,10 @@ class Analysis:
         return self.graph.value(value_id).dtype
 
     def fresh(self, call: Call, value_id: int, dim: int, size: Size) -> Dim:
-        """Make a dimension of its own for an output of a call."""
-        return self.atoms.dimension((call.base, value_id, dim), size)
+        """Make a dimension of its own for an output of a call; made again, it is another one."""
+        key = (call.base, value_id, dim)
+        count = self._n_fresh[key] = self._n_fresh.get(key, 0) + 1
+        return self.atoms.dimension((f"{call.base} {count}", value_id, dim), size)
 
     def broadcast(self, layouts: Sequence[Layout]) -> Layout:
         """Unify layouts from the innermost dimension on."""

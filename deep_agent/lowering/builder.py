@@ -177,6 +177,9 @@ class Picture:
     breaks: Breaks
     """Runs of columns that are made in one way each; None where it has no columns."""
     parents: tuple["Picture", ...] = field(default=())
+    renew: Callable[[], "Picture"] | None = None
+    """Where set, makes the tensor anew with dimensions of its own; for tensors made of nothing, such as ranges, which
+    may stand for rows in one place and for columns in another."""
 
     def at(self, builder: Builder, window: Window) -> NodeId:
         """Give the node, made once."""

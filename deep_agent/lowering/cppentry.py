@@ -1,9 +1,12 @@
 """Owns writing a kernel's door: the exported function that reads, checks and unpacks its arguments."""
 
+import ast
+import re
+
 from deep_agent.errors import InvalidInput
 from deep_agent.lowering.cppexpr import CPP_TYPES, axis_name, member, plain, size_text
 from deep_agent.lowering.size import Size
-from deep_agent.problem.axes import ConstAxis, ExprAxis, VarAxis
+from deep_agent.problem.axes import Axis, ConstAxis, ExprAxis, VarAxis
 from deep_agent.problem.definition import Definition, TensorSpec
 from deep_agent.problem.dtype import DType
 
@@ -151,30 +154,56 @@ def _tensor(definition: Definition, position: int, name: str, spec: TensorSpec, 
 
 
 def _axis_checks(definition: Definition, bound: set[str], fixed_sizes: dict[str, int] | None) -> list[str]:
-    lines = []
-    for name, axis in definition.axes.items():
-        variable = f"a.{axis_name(name)}"
-        message = f'return refuse("{_name(definition)}: axis {name} has another size than this kernel was made for");'
-        match axis:
-            case ConstAxis(value=value):
-                lines.append(f"if ({variable} != {value}) {message}" if name in bound else f"{variable} = {value};")
-            case ExprAxis(expression=expression):
-                text = _over_arguments(definition, expression)
-                lines.append(f"if ({variable} != {text}) {message}" if name in bound else f"{variable} = {text};")
-            case VarAxis() if name not in bound:
-                raise InvalidInput(
-                    f"definition {definition.name!r}: axis {name!r} is the size of no input or output.",
-                    remedy="Remove the axis, or use it in a shape.",
-                )
-            case _:
-                pass
-        if fixed_sizes is not None:
-            lines.append(f"if ({variable} != {fixed_sizes[name]}) {message}")
+    """Write what finds the axes that are no size of a tensor, and what checks the others."""
+    missing = {axis: declared for axis, declared in definition.axes.items() if axis not in bound}
+    lines = [f"a.{axis_name(axis)} = {each.value};" for axis, each in missing.items() if isinstance(each, ConstAxis)]
+    for axis, declared in missing.items():
+        if isinstance(declared, VarAxis):
+            lines += _solved(definition, axis, bound)
+    for axis, declared in definition.axes.items():
+        wanted = [str(fixed_sizes[axis])] if fixed_sizes is not None else []
+        size = _declared_size(declared)
+        if axis in missing and isinstance(declared, ExprAxis):
+            lines.append(f"a.{axis_name(axis)} = {size};")
+        elif axis not in missing and size:
+            wanted.append(size)
+        message = f'return refuse("{_name(definition)}: axis {axis} has another size than it must have");'
+        lines += [f"if (a.{axis_name(axis)} != {size}) {message}" for size in wanted]
     return lines
 
 
-def _over_arguments(definition: Definition, expression: str) -> str:
-    text = plain(size_text(Size(expression, 0)))
-    for name in sorted(definition.axes, key=len, reverse=True):
-        text = text.replace(f"{axis_name(name)}", f"a.{axis_name(name)}").replace("a.a.", "a.")
-    return text
+def _declared_size(axis: Axis) -> str:
+    """Write the size an axis is declared with; empty for one that each call gives."""
+    match axis:
+        case ConstAxis(value=value):
+            return str(value)
+        case ExprAxis(expression=expression):
+            return _over_arguments(expression)
+        case _:
+            return ""
+
+
+def _solved(definition: Definition, axis: str, bound: set[str]) -> list[str]:
+    """Find an axis from a size computed of it, taken as linear; the check of that size catches the rest."""
+    known = bound | {name for name, declared in definition.axes.items() if isinstance(declared, ConstAxis)}
+    for other, declared in definition.axes.items():
+        if not isinstance(declared, ExprAxis) or other not in bound:
+            continue
+        names = {node.id for node in ast.walk(ast.parse(declared.expression)) if isinstance(node, ast.Name)}
+        if axis in names and names - {axis} <= known:
+            variable, text = f"a.{axis_name(axis)}", _over_arguments(declared.expression)
+            return [
+                f"{variable} = 0;",
+                f"const int64_t {axis}_at_0 = {text};",
+                f"{variable} = 1;",
+                f"const int64_t {axis}_slope = {text} - {axis}_at_0;",
+                f"{variable} = {axis}_slope == 0 ? 0 : (a.{axis_name(other)} - {axis}_at_0) / {axis}_slope;",
+            ]
+    raise InvalidInput(
+        f"definition {definition.name!r}: axis {axis!r} can be read off no input or output.",
+        remedy="Use the axis in a shape.",
+    )
+
+
+def _over_arguments(expression: str) -> str:
+    return re.sub(r"\b(n_\w+)", r"a.\1", plain(size_text(Size(expression, 0))))

@@ -37,6 +37,8 @@ def _loops(analysis: Analysis) -> tuple[RowLoop, ...]:
     groups: dict[tuple[frozenset[Atom], frozenset[Atom]], list[str]] = {}
     for name, value_id in analysis.graph.outputs.items():
         pictures = _reachable(analysis.picture(value_id))
+        if any(len(set(flat)) < len(flat) for flat in (_flat(analysis, picture.layout) for picture in pictures)):
+            raise Unsupported(f"output {name!r} needs one tensor along its rows and again along its columns")
         columns = _columns(analysis, pictures)
         rows = frozenset(
             atom

@@ -205,7 +205,7 @@ def _filled(analysis: Analysis, call: Call) -> Sequence[Picture]:
             raise Unsupported("a tensor is filled with nothing")
         return b.op("ne", node, b.constant(0.0)) if dtype is DType.BOOL else node
 
-    return [Picture(layout, dtype, make, lambda b: whole(b, layout))]
+    return [Picture(layout, dtype, make, lambda b: whole(b, layout), renew=lambda: _filled(analysis, call)[0])]
 
 
 def _arange(analysis: Analysis, call: Call) -> Sequence[Picture]:
@@ -222,7 +222,8 @@ def _arange(analysis: Analysis, call: Call) -> Sequence[Picture]:
             raise Unsupported("a range is viewed in several dimensions")
         return b.column_index(window) if b.is_column(dim[0]) else b.row_index(dim[0])
 
-    return [Picture((dim,), analysis.dtype(value_id), make, lambda b: whole(b, (dim,)))]
+    dtype, renew = analysis.dtype(value_id), lambda: _arange(analysis, call)[0]
+    return [Picture((dim,), dtype, make, lambda b: whole(b, (dim,)), renew=renew)]
 
 
 def _select(analysis: Analysis, call: Call) -> Sequence[Picture]:
