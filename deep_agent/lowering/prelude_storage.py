@@ -85,7 +85,24 @@ INLINE void stream(float* p, vec x) {
 
 HALVES = r"""
 typedef uint16_t halves __attribute__((vector_size(16)));
+typedef short shorts __attribute__((vector_size(16)));
 typedef long long two_words __attribute__((vector_size(16)));
+// GCC's own conversions between element widths take several instructions, or go lane by lane.
+INLINE uvec widened_bits(halves x) {
+#ifdef __AVX2__
+  return bits<uvec>(__builtin_ia32_pmovzxwd256(bits<shorts>(x)));
+#else
+  return __builtin_convertvector(x, uvec);
+#endif
+}
+INLINE halves low_halves(uvec x) {  // of numbers below 2^16
+#ifdef __AVX2__
+  const ivec y = bits<ivec>(x);
+  return bits<halves>(__builtin_ia32_packusdw128(__builtin_ia32_vextractf128_si256(y, 0), __builtin_ia32_vextractf128_si256(y, 1)));
+#else
+  return __builtin_convertvector(x, halves);
+#endif
+}
 INLINE void stream_halves(void* p, halves x) {
 #ifdef __SSE2__
   __builtin_ia32_movntdq(static_cast<two_words*>(p), bits<two_words>(x));
@@ -100,7 +117,7 @@ struct bfloat16 { uint16_t bits; };
 INLINE float widened(bfloat16 x) { return bits<float>(static_cast<uint32_t>(x.bits) << 16); }
 INLINE vec load(const bfloat16* p) {
   halves x; __builtin_memcpy(&x, p, sizeof(x));
-  return bits<vec>(__builtin_convertvector(x, uvec) << 16);
+  return bits<vec>(widened_bits(x) << 16);
 }
 // Round to the nearest, ties to even; NaN stays NaN.
 INLINE uvec bfloat16_bits(vec x) {
@@ -110,7 +127,7 @@ INLINE uvec bfloat16_bits(vec x) {
 }
 INLINE vec round_bfloat16(vec x) { return bits<vec>(bfloat16_bits(x) << 16); }
 INLINE float round_bfloat16(float x) { return round_bfloat16(splat(x))[0]; }
-INLINE halves bfloat16_packed(vec x) { return __builtin_convertvector(bfloat16_bits(x), halves); }
+INLINE halves bfloat16_packed(vec x) { return low_halves(bfloat16_bits(x)); }
 INLINE void put(bfloat16* p, vec x) { const halves y = bfloat16_packed(x); __builtin_memcpy(p, &y, sizeof(y)); }
 INLINE void stream(bfloat16* p, vec x) { stream_halves(p, bfloat16_packed(x)); }
 INLINE bfloat16 narrowed(float x, bfloat16) { return bfloat16{static_cast<uint16_t>(bfloat16_bits(splat(x))[0])}; }
@@ -119,7 +136,6 @@ INLINE bfloat16 narrowed(float x, bfloat16) { return bfloat16{static_cast<uint16
 FLOAT16 = r"""
 struct float16 { uint16_t bits; };
 #ifdef __F16C__
-typedef short shorts __attribute__((vector_size(16)));
 INLINE vec widened(halves x) { return __builtin_ia32_vcvtph2ps256(bits<shorts>(x)); }
 INLINE halves float16_packed(vec x) { return bits<halves>(__builtin_ia32_vcvtps2ph256(x, 0)); }
 #else
@@ -139,7 +155,18 @@ INT8 = r"""
 typedef int8_t bytes __attribute__((vector_size(8)));
 INLINE float widened(int8_t x) { return x; }
 INLINE vec load(const int8_t* p) { bytes x; __builtin_memcpy(&x, p, sizeof(x)); return __builtin_convertvector(__builtin_convertvector(x, ivec), vec); }
-INLINE bytes int8_packed(vec x) { return __builtin_convertvector(__builtin_convertvector(x, ivec), bytes); }
+INLINE bytes int8_packed(vec x) {
+  const ivec y = __builtin_convertvector(x, ivec);
+#ifdef __AVX2__
+  const auto words = __builtin_ia32_packssdw128(__builtin_ia32_vextractf128_si256(y, 0), __builtin_ia32_vextractf128_si256(y, 1));
+  const auto narrow = __builtin_ia32_packsswb128(words, words);
+  bytes low;
+  __builtin_memcpy(&low, &narrow, sizeof(low));
+  return low;
+#else
+  return __builtin_convertvector(y, bytes);
+#endif
+}
 INLINE void put(int8_t* p, vec x) { const bytes y = int8_packed(x); __builtin_memcpy(p, &y, sizeof(y)); }
 INLINE void stream(int8_t* p, vec x) {
 #ifdef __x86_64__
