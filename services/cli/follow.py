@@ -43,8 +43,10 @@ def stop_signals() -> Iterator[threading.Event]:
     try:
         yield asked
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        # After the first Ctrl-C the program is on its way out, and a second one may still cut that short.
+        if not asked.is_set():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def follow(application: Application, job_id: str, *, asked: threading.Event) -> JobView:

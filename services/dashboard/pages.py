@@ -19,6 +19,8 @@ from services.views import JobView, problem_name
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+UNSAID = frozenset({"owner", "kind", "handler", "lane", "name", "title", "replaces", "seq"})
+"""Parts of an event that the picture says already."""
 
 
 class EventLine(FrozenValue):
@@ -123,6 +125,6 @@ def _line(event: Event, labels: dict[str, str]) -> EventLine:
     said += [
         f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
         for name, value in event.payload.items()
-        if isinstance(value, str | int | float) and value != ""
+        if name not in UNSAID and isinstance(value, str | int | float) and value != ""
     ]
     return EventLine(seq=event.seq, at_s=event.at_s, text=" · ".join(said))

@@ -48,7 +48,7 @@ def label_of(node: NodeView) -> str:
     """Name a node for people: its problem, its title, or its name without the zeros that make names sort."""
     if node.handler == "optimize":
         return problem_name(str(node.params.get("problem", node.name)))
-    if node.title:
+    if node.title and node.title != node.name:
         return node.title
     stem, _, number = node.name.rpartition("-")
     return f"{stem} {int(number)}" if stem and number.isdecimal() else node.name
@@ -62,12 +62,40 @@ def draw(graph: GraphView) -> Drawing:
         [(edge.src, edge.dst) for edge in graph.edges],
     )
     boxes = {box.id: box for box in picture.boxes}
+    shown = _telling(
+        {(str(edge.src), str(edge.dst)) for edge in graph.edges if edge.src in boxes and edge.dst in boxes}
+    )
     return Drawing(
         width=picture.width + 2 * MARGIN,
         height=picture.height + 2 * MARGIN,
         shapes=tuple(_shape(box, nodes[box.id]) for box in picture.boxes),
-        arrows=tuple(_arrow(edge, boxes) for edge in graph.edges if edge.src in boxes and edge.dst in boxes),
+        arrows=tuple(_arrow(edge, boxes) for edge in graph.edges if (edge.src, edge.dst) in shown),
     )
+
+
+def _telling(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Leave out edges that a longer path implies: they would run across the nodes of that path."""
+    followers: dict[str, set[str]] = {}
+    for source, target in edges:
+        followers.setdefault(source, set()).add(target)
+    kept = set()
+    for source, targets in followers.items():
+        # With one follower there is no longer path, and most nodes of a big graph have one.
+        beyond = _reached(followers, targets) if len(targets) > 1 else set()
+        kept |= {(source, target) for target in targets if target not in beyond}
+    return kept
+
+
+def _reached(followers: dict[str, set[str]], starts: set[str]) -> set[str]:
+    """Give everything that follows the starts, themselves only where they follow one another."""
+    found: set[str] = set()
+    waiting = [target for start in starts for target in followers.get(start, ())]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(followers.get(node, ()))
+    return found
 
 
 def _shape(box: Box, node: NodeView) -> Shape:
