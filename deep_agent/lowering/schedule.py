@@ -71,17 +71,17 @@ def default_points(program: RowProgram, device: DeviceModel) -> tuple[dict[str, 
     """Give points to start a search from, the best guess first; each has a value for every parameter."""
     space = search_space(program, device)
     n_rows = 2 if any(made.column_sums for made in (plan(loop, "all") for loop in program.loops)) else 1
-    exponential = _has_exponential(program)
+    cache: RowCache = "costly" if _has_exponential(program) else "recompute"
     guesses: list[dict[str, Choice]] = [
         {
-            "row_cache": "costly" if exponential else "recompute",
+            "row_cache": cache,
             "unroll": 2,
             "rows_together": n_rows,
             "prefetch": "next_row",
         },
         {"row_cache": "all", "unroll": 4, "rows_together": n_rows, "prefetch": "ahead_1024"},
-        {"row_cache": "recompute", "unroll": 4, "rows_together": 2, "prefetch": "ahead_2048"},
-        {"row_cache": "recompute", "unroll": 2, "rows_together": 1, "prefetch": "none", "streaming_stores": False},
+        {"row_cache": cache, "unroll": 4, "rows_together": 1, "prefetch": "next_row", "exp": "fast"},
+        {"row_cache": "recompute", "unroll": 1, "rows_together": 4, "prefetch": "none", "streaming_stores": False},
     ]
     points: list[dict[str, Choice]] = []
     for guess in guesses:
