@@ -1,5 +1,6 @@
 """Owns following a job to its end on a terminal, and what Ctrl-C does meanwhile; reads signals and a clock."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from deep_agent.errors import Conflict
 from deep_agent.htdag.job import JobStatus
 from services.application import Application
 from services.cli import terminal
@@ -64,7 +66,8 @@ def follow(application: Application, job_id: str, *, asked: threading.Event) -> 
                 return job
             if asked.wait(POLL_S):
                 break
-    if job.status is JobStatus.RUNNING:
+    # A job that ended between the look and the pause needs none.
+    with contextlib.suppress(Conflict):
         application.pause(job_id)
     return view(application, job_id)
 

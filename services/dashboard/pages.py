@@ -64,12 +64,12 @@ def render_job(
     now_s: float,
 ) -> str:
     """Render one job: results, picture, table of nodes, newest events first, trajectory."""
-    labels = {str(node.id): label_of(node) for node in graph.nodes}
     names = {
         str(node.id): problem_name(str(node.params.get("problem", node.name)))
         for node in graph.nodes
         if node.handler == "optimize"
     }
+    labels = {str(node.id): _told(node, names) for node in graph.nodes}
     notes = {str(node.id): str((node.outputs or {}).get("note", "")) for node in graph.nodes}
     return (
         _templates()
@@ -117,6 +117,12 @@ def summarize(job: JobView, graph: GraphView) -> str:
         shown = ", ".join(words.elide(label, 30) for label in running[:3])
         parts.append(f"running: {shown}" + (f" and {len(running) - 3} more" if len(running) > 3 else ""))
     return " · ".join(parts)
+
+
+def _told(node: NodeView, names: dict[str, str]) -> str:
+    """Name a node where its place is not seen; with several problems, whose it is."""
+    branch = next((name for root, name in names.items() if node.id.startswith(f"{root}.")), None)
+    return f"{branch}: {label_of(node)}" if branch is not None and len(names) > 1 else label_of(node)
 
 
 def _line(event: Event, labels: dict[str, str]) -> EventLine:

@@ -129,7 +129,10 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        assert running.wait(10) == 130
+        said = running.stderr.read()
+        # Either our handler ends it, or the interpreter, when it was already on its way out.
+        assert running.wait(10) in {130, -signal.SIGINT}, said
+    assert "Traceback" not in said
 
 
 def test_evaluate_bound_and_doctor_answer_in_json(tmp_path: Path) -> None:
