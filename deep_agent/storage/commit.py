@@ -15,6 +15,7 @@ from deep_agent.htdag.hop import Commit, EventDraft, Hint, LevelStep, NodeChange
 from deep_agent.htdag.job import ENDED, JobStatus
 from deep_agent.htdag.node import PLANNING_LANE, NodeKind, NodeState
 from deep_agent.htdag.outcome import VersionEntry
+from deep_agent.storage.prepared import Prepared
 from deep_agent.storage.rows import (
     DELIVERY,
     EDGE,
@@ -33,15 +34,17 @@ from deep_agent.storage.tables import EndpointRow, LeaseRow, table
 LEASE = table(LeaseRow)
 ENDPOINT = table(EndpointRow)
 
-_MOVE_NODE = (
+_MOVED = ("state", "attempt", "strikes", "outputs", "reason", "spend", "started_s", "ended_s", "touched", "spec")
+_MOVE_NODE = Prepared(
     sa.update(NODE)
     .where(NODE.c.id == sa.bindparam("at_id"))
     .where(NODE.c.state == sa.bindparam("at_state"))
-    .where(NODE.c.attempt == sa.bindparam("at_attempt"))
+    .where(NODE.c.attempt == sa.bindparam("at_attempt")),
+    sets=_MOVED,
 )
-_ADD_HINT = insert(OUTBOX).on_conflict_do_nothing(index_elements=["kind", "key"])
-_DROP_HINT = sa.delete(OUTBOX).where(OUTBOX.c.kind == "hint", OUTBOX.c.key == sa.bindparam("at_key"))
-_DROP_LEASE = sa.delete(LEASE).where(LEASE.c.node_id == sa.bindparam("at_node"))
+_ADD_HINT = Prepared(insert(OUTBOX).on_conflict_do_nothing(index_elements=["kind", "key"]))
+_DROP_HINT = Prepared(sa.delete(OUTBOX).where(OUTBOX.c.kind == "hint", OUTBOX.c.key == sa.bindparam("at_key")))
+_DROP_LEASE = Prepared(sa.delete(LEASE).where(LEASE.c.node_id == sa.bindparam("at_node")))
 _TOUCH = sa.update(LEVEL).where(LEVEL.c.node_id == sa.bindparam("at_level")).returning(LEVEL.c.revision)
 _RAISED = {LEVEL.c.revision: LEVEL.c.revision + 1}
 _ANSWERED = {
@@ -54,12 +57,12 @@ _ANSWERED = {
         LEVEL.c.shape_revision, (LEVEL.c.revision + 1) * sa.bindparam("is_reshaped", type_=sa.Integer)
     ),
 }
-_TOUCH_ONLY = _TOUCH.values(_RAISED)
-_TOUCH_ANSWERED = _TOUCH.where(LEVEL.c.revision == sa.bindparam("at_revision")).values(_ANSWERED)
-_STATUS = sa.select(JOB.c.status).where(JOB.c.id == sa.bindparam("at_job"))
+_TOUCH_ONLY = Prepared(_TOUCH.values(_RAISED))
+_TOUCH_ANSWERED = Prepared(_TOUCH.where(LEVEL.c.revision == sa.bindparam("at_revision")).values(_ANSWERED))
+_STATUS = Prepared(sa.select(JOB.c.status).where(JOB.c.id == sa.bindparam("at_job")))
 NOTHING = Spend()
 _SPENT = ("wall_s", "device_s", "evaluations", "tokens", "usd")
-_NUMBER = (
+_NUMBER = Prepared(
     sa.update(JOB)
     .where(JOB.c.id == sa.bindparam("at_job"))
     .values(
@@ -71,8 +74,9 @@ _NUMBER = (
     )
     .returning(JOB.c.event_seq)
 )
-_ADD_LEVEL, _ADD_NODE, _ADD_EDGE = sa.insert(LEVEL), sa.insert(NODE), sa.insert(EDGE)
-_ADD_EVENT, _ADD_VERSION = sa.insert(EVENT), sa.insert(VERSION)
+_ADD_LEVEL, _ADD_NODE, _ADD_EDGE, _ADD_EVENT, _ADD_VERSION = (
+    Prepared(sa.insert(rows)) for rows in (LEVEL, NODE, EDGE, EVENT, VERSION)
+)
 
 
 class Lost(Exception):
@@ -95,8 +99,7 @@ def write(connection: sa.Connection, commit: Commit) -> None:
     # The handled row goes before new ones come: a level may ask for its own next revision.
     _drop_hints(connection, commit.withdrawn if commit.handled is None else (commit.handled, *commit.withdrawn))
     add_hints(connection, commit.hints)
-    if commit.versions:
-        connection.execute(_ADD_VERSION, [_version_columns(commit, *pair) for pair in commit.versions])
+    _ADD_VERSION.many(connection, [_version_columns(commit, *pair) for pair in commit.versions])
     _step_job(connection, commit)
     append_events(connection, commit)
 
@@ -109,13 +112,13 @@ def _step(connection: sa.Connection, commit: Commit, step: LevelStep) -> int:
     if step.opens:
         row = {"node_id": step.level_id, "job_id": commit.job_id, "revision": 1, "shape_revision": 1}
         row |= {"seen": 1 if step.seen else 0, "closed": step.closed, "fault": step.fault}
-        connection.execute(_ADD_LEVEL, row)
+        _ADD_LEVEL.run(connection, row)
         return 1
     if step.base_revision is None:
-        raised = connection.execute(_TOUCH_ONLY, {"at_level": step.level_id})
+        revision = _TOUCH_ONLY.scalar(connection, {"at_level": step.level_id})
     else:
-        raised = connection.execute(
-            _TOUCH_ANSWERED,
+        revision = _TOUCH_ANSWERED.scalar(
+            connection,
             {
                 "at_level": step.level_id,
                 "at_revision": step.base_revision,
@@ -124,7 +127,6 @@ def _step(connection: sa.Connection, commit: Commit, step: LevelStep) -> int:
                 "is_reshaped": int(bool(commit.added or commit.edges_added or commit.edges_removed)),
             },
         )
-    revision = raised.scalar_one_or_none()
     if revision is None:
         raise Lost(Verdict.MOVED)
     return int(revision)
@@ -136,8 +138,7 @@ def _move(connection: sa.Connection, commit: Commit, revisions: dict[str, int]) 
     changes = sorted(commit.changed, key=lambda change: change.node.id)
     # One statement shape for all: a changed spec is rare, and writing an equal one is harmless.
     rows = [_change_columns(change, revisions) for change in changes]
-    moved = connection.execute(_MOVE_NODE, rows if len(rows) > 1 else rows[0])
-    if moved.rowcount != len(rows):
+    if _MOVE_NODE.many(connection, rows) != len(rows):
         single = len(commit.levels) == 1 and commit.levels[0].base_revision is None
         raise Lost(Verdict.FENCED if single else Verdict.MOVED)
     ended = [
@@ -145,8 +146,7 @@ def _move(connection: sa.Connection, commit: Commit, revisions: dict[str, int]) 
         for change in changes
         if change.was_state is NodeState.RUNNING and change.node.spec.kind is NodeKind.ATOMIC
     ]
-    if ended:
-        connection.execute(_DROP_LEASE, ended if len(ended) > 1 else ended[0])
+    _DROP_LEASE.many(connection, ended)
 
 
 def _change_columns(change: NodeChange, revisions: dict[str, int]) -> dict[str, Any]:
@@ -159,30 +159,26 @@ def _change_columns(change: NodeChange, revisions: dict[str, int]) -> dict[str, 
 
 
 def _add(connection: sa.Connection, commit: Commit) -> None:
-    if commit.added:
-        connection.execute(
-            _ADD_NODE,
-            [node_columns(added.node, level_id=added.level_id, job_id=commit.job_id) for added in commit.added],
-        )
+    _ADD_NODE.many(
+        connection,
+        [node_columns(added.node, level_id=added.level_id, job_id=commit.job_id) for added in commit.added],
+    )
     level_id = next((step.level_id for step in commit.levels if step.seen), "")
     for edge in commit.edges_removed:
         connection.execute(
             sa.delete(EDGE).where(EDGE.c.level_id == level_id, EDGE.c.src == edge.src, EDGE.c.dst == edge.dst)
         )
-    if commit.edges_added:
-        connection.execute(_ADD_EDGE, [{"level_id": level_id, **edge.model_dump()} for edge in commit.edges_added])
+    _ADD_EDGE.many(connection, [{"level_id": level_id, **edge.model_dump()} for edge in commit.edges_added])
 
 
 def _drop_hints(connection: sa.Connection, keys: tuple[str, ...]) -> None:
     for key in keys:
-        connection.execute(_DROP_HINT, {"at_key": key})
+        _DROP_HINT.run(connection, {"at_key": key})
 
 
 def add_hints(connection: sa.Connection, hints: tuple[Hint, ...]) -> None:
     """Put hints into the outbox; one that waits there already is not doubled."""
-    if hints:
-        rows = [hint_columns(hint) for hint in hints]
-        connection.execute(_ADD_HINT, rows if len(rows) > 1 else rows[0])
+    _ADD_HINT.many(connection, [hint_columns(hint) for hint in hints])
 
 
 def _version_columns(commit: Commit, node_id: str, version: VersionEntry) -> dict[str, Any]:
@@ -218,7 +214,7 @@ def _step_job(connection: sa.Connection, commit: Commit) -> None:
 
 
 def _require(connection: sa.Connection, commit: Commit, statuses: frozenset[JobStatus]) -> None:
-    status = connection.execute(_STATUS, {"at_job": commit.job_id}).scalar_one_or_none()
+    status = _STATUS.scalar(connection, {"at_job": commit.job_id})
     if status not in statuses:
         raise Lost(Verdict.MOVED)
 
@@ -244,11 +240,9 @@ def append_events(connection: sa.Connection, commit: Commit) -> None:
     if not n_events and commit.spend == NOTHING:
         return
     counted = {"at_job": commit.job_id, "n_events": n_events, **{name: getattr(commit.spend, name) for name in _SPENT}}
-    last = connection.execute(_NUMBER, counted).scalar_one()
+    last = int(_NUMBER.scalar(connection, counted) or 0)
     numbered = list(enumerate(commit.events, start=last - n_events + 1))
-    rows = [_event_columns(commit, seq, draft) for seq, draft in numbered]
-    if rows:
-        connection.execute(_ADD_EVENT, rows if len(rows) > 1 else rows[0])
+    _ADD_EVENT.many(connection, [_event_columns(commit, seq, draft) for seq, draft in numbered])
     announced = [(seq, draft) for seq, draft in numbered if draft.announce]
     if announced:
         _announce(connection, commit, announced)

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import sqlalchemy as sa
-
 from deep_agent.htdag.goal import Goal, Spend
 from deep_agent.htdag.hop import DueHint, Hint, Verb
 from deep_agent.htdag.job import Delivery, Event, Job, JobStatus, NodeView, VersionView
 from deep_agent.htdag.node import JobId, Node, NodeId, NodeKind, NodeSpec, NodeState
+from deep_agent.storage.prepared import Row
 from deep_agent.storage.tables import (
     DeliveryRow,
     EdgeRow,
@@ -29,7 +28,6 @@ OUTBOX = table(OutboxRow)
 VERSION = table(VersionRow)
 DELIVERY = table(DeliveryRow)
 
-Row = sa.Row[Any]
 Columns = dict[str, Any]
 
 
@@ -132,6 +130,7 @@ def hint_columns(hint: Hint) -> Columns:
         "lane": hint.lane,
         "priority": hint.priority,
         "not_before_s": hint.not_before_s,
+        "sent_s": None,
         "tries": 0,
     }
 

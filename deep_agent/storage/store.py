@@ -25,6 +25,7 @@ from deep_agent.htdag.node import TERMINAL, JobId, JsonObject, Node, NodeId
 from deep_agent.storage import claim, levels
 from deep_agent.storage.commit import LEASE, Lost, add_hints, append_events, write
 from deep_agent.storage.database import Database
+from deep_agent.storage.prepared import Prepared
 from deep_agent.storage.rows import (
     JOB,
     LEVEL,
@@ -38,23 +39,23 @@ from deep_agent.storage.rows import (
 )
 from deep_agent.storage.tables import IdempotencyRow, WorkerRow, table
 
-_NODE = sa.select(NODE).where(NODE.c.id == sa.bindparam("at_id"))
-_JOB = sa.select(JOB).where(JOB.c.id == sa.bindparam("at_id"))
-_DUE = (
+_NODE = Prepared(sa.select(NODE).where(NODE.c.id == sa.bindparam("at_id")))
+_JOB = Prepared(sa.select(JOB).where(JOB.c.id == sa.bindparam("at_id")))
+_DUE = Prepared(
     sa.select(OUTBOX)
     .where(OUTBOX.c.kind == "hint", OUTBOX.c.sent_s.is_(None), OUTBOX.c.not_before_s <= sa.bindparam("now_s"))
     .order_by(OUTBOX.c.id)
     .limit(sa.bindparam("n_rows"))
 )
-_SENT = sa.update(OUTBOX).where(OUTBOX.c.id == sa.bindparam("at_row")).values(sent_s=sa.bindparam("now_s"))
-_UNWANTED = (
+_SENT = Prepared(sa.update(OUTBOX).where(OUTBOX.c.id == sa.bindparam("at_row")).values(sent_s=sa.bindparam("now_s")))
+_UNWANTED = Prepared(
     sa.select(LEASE.c.node_id)
     .join(NODE, NODE.c.id == LEASE.c.node_id)
     .join(JOB, JOB.c.id == NODE.c.job_id)
     .where(LEASE.c.owner == sa.bindparam("at_owner"), JOB.c.status == JobStatus.CANCELLING.value)
 )
-_OPEN_COMPOSITES = (
-    sa.select(NODE.c.handler, sa.func.count())
+_OPEN_COMPOSITES = Prepared(
+    sa.select(NODE.c.handler, sa.func.count().label("n_open"))
     .where(
         NODE.c.job_id == sa.bindparam("at_job"),
         # Spelt as in the partial index, which serves only a query it can prove to fall into it.
@@ -147,8 +148,8 @@ class SqlStore:
     def unwanted(self, *, owner: str) -> frozenset[NodeId]:
         """See `Store.unwanted`."""
         with self._database.reading() as connection:
-            node_ids = connection.execute(_UNWANTED, {"at_owner": owner}).scalars().all()
-        return frozenset(NodeId(node_id) for node_id in node_ids)
+            rows = _UNWANTED.all(connection, {"at_owner": owner})
+        return frozenset(NodeId(row.node_id) for row in rows)
 
     def ended_siblings(self, level_id: NodeId) -> tuple[Node, ...]:
         """See `Store.ended_siblings`."""
@@ -167,14 +168,14 @@ class SqlStore:
     def due_hints(self, *, now_s: float, limit: int) -> tuple[DueHint, ...]:
         """See `Store.due_hints`."""
         with self._database.reading() as connection:
-            rows = connection.execute(_DUE, {"now_s": now_s, "n_rows": limit}).all()
+            rows = _DUE.all(connection, {"now_s": now_s, "n_rows": limit})
         return tuple(due_hint_of(row) for row in rows)
 
     def mark_sent(self, rows: tuple[int, ...], *, now_s: float) -> None:
         """See `Store.mark_sent`."""
         if rows:
             with self._database.writing() as connection:
-                connection.execute(_SENT, [{"at_row": row, "now_s": now_s} for row in rows])
+                _SENT.many(connection, [{"at_row": row, "now_s": now_s} for row in rows])
 
     def resend(self, *, sent_before_s: float) -> int:
         """See `Store.resend`."""
@@ -234,8 +235,8 @@ def _known(connection: sa.Connection, new: NewJob) -> Job | None:
 
 
 def _planning(connection: sa.Connection, node_id: NodeId, known: Level | None) -> Planning:
-    row = connection.execute(_NODE, {"at_id": node_id}).one()
-    job = job_of(connection.execute(_JOB, {"at_id": row.job_id}).one())
+    row = _NODE.one(connection, {"at_id": node_id})
+    job = job_of(_JOB.one(connection, {"at_id": row.job_id}))
     return Planning(
         job=job,
         node=node_of(row),
@@ -247,11 +248,11 @@ def _planning(connection: sa.Connection, node_id: NodeId, known: Level | None) -
 
 
 def _lease_of(connection: sa.Connection, lease: sa.Row[Any]) -> Lease:
-    row = connection.execute(_NODE, {"at_id": lease.node_id}).one()
-    job = job_of(connection.execute(_JOB, {"at_id": row.job_id}).one())
+    row = _NODE.one(connection, {"at_id": lease.node_id})
+    job = job_of(_JOB.one(connection, {"at_id": row.job_id}))
     held = Claimed(job=job, node=node_of(row), level_id=NodeId(row.level_id), inputs={})
     return Lease(held=held, owner=lease.owner, until_s=lease.until_s)
 
 
 def _open_composites(connection: sa.Connection, job_id: str) -> dict[str, int]:
-    return {row[0]: row[1] for row in connection.execute(_OPEN_COMPOSITES, {"at_job": job_id}).all()}
+    return {row.handler: row.n_open for row in _OPEN_COMPOSITES.all(connection, {"at_job": job_id})}
