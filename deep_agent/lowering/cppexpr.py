@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
+from deep_agent.errors import InvalidInput
 from deep_agent.lowering.expression import Kind, Node, NodeId, RowLoop
 from deep_agent.lowering.size import Size
 from deep_agent.problem.dtype import DType
@@ -159,7 +160,7 @@ def _cpp(node: ast.expr) -> str:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in operators:
             return f"({_cpp(left)} {operators[type(op)]} {_cpp(right)})"
         case _:
-            raise ValueError(f"size {ast.unparse(node)!r} has no C++ form")
+            raise InvalidInput(f"size {ast.unparse(node)!r} has no C++ form.", remedy="Write it with + - * // and %.")
 
 
 def plain(text: str) -> str:
@@ -194,6 +195,12 @@ class Expressions:
         """Keep the loop, and the set that grows."""
         self._loop = loop
         self._sections = sections
+
+    def scalar_section(self, dtype: DType) -> None:
+        """Ask for what reads and writes single elements of a type."""
+        self._sections.add(type_section(dtype))
+        if dtype is DType.FLOAT32:
+            self._sections.add("float32_scalar")
 
     def operand(self, node_id: NodeId, *, as_vector: bool) -> str:
         """Write a node where it is used: a literal, a variable, a number of this row, spread where a vector is needed."""

@@ -27,12 +27,12 @@ def scalar_lines(loop: RowLoop, text: Expressions, *, late: bool) -> list[str]:
     for node_id, node in enumerate(loop.nodes):
         is_made = node.op not in {"constant", "size", "scalar_input", "total_sum"}
         if node.space is Space.SCALAR and is_made and node.late == late:
-            value = (
-                f"widened(a.{member(node.access.tensor)}[0])"
-                if node.op == "load" and node.access
-                else text.pointwise(node_id)
-            )
-            lines.append(f"const {row_type(node.kind)} {node_name(loop, node_id)} = {value};")
+            if node.op == "load" and node.access:
+                text.scalar_section(node.access.dtype)
+                value = f"widened(a.{member(node.access.tensor)}[0])"
+            else:
+                value = text.pointwise(node_id)
+            lines.append(f"[[maybe_unused]] const {row_type(node.kind)} {node_name(loop, node_id)} = {value};")
     return lines
 
 

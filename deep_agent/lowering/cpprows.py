@@ -8,7 +8,6 @@ from deep_agent.lowering.expression import Access, Kind, NodeId, RowLoop, Space,
 from deep_agent.lowering.plan import Plan, Sweep, plan
 from deep_agent.lowering.schedule import Schedule
 from deep_agent.lowering.size import product
-from deep_agent.problem.dtype import DType
 
 ROWS_PER_FLUSH = 128
 """Rows summed before a column sum is added to its total: two levels keep float32 sums over many rows accurate."""
@@ -143,12 +142,12 @@ class LoopText:
         node = self.loop.node(node_id)
         if node.op == "load":
             assert node.access is not None
-            self._scalar_section(node.access.dtype)
+            self._text.scalar_section(node.access.dtype)
             return f"widened({self._use(node.access)}[r][0])"
         if node.op == "pick":
             assert node.access is not None
             assert node.access.window is not None
-            self._scalar_section(node.access.dtype)
+            self._text.scalar_section(node.access.dtype)
             index = self._text.operand(node.args[0], as_vector=False)
             inside = f"{index} >= 0 && {index} < {plain(size_text(node.access.window.width))}"
             at = f"{self._use(node.access)}[r]" if node.access.row_terms else self._use(node.access)
@@ -158,11 +157,6 @@ class LoopText:
             assert node.access is not None
             return row_text(self.loop.rows, node.access.row_terms, "(first + r)")
         return self._text.pointwise(node_id)
-
-    def _scalar_section(self, dtype: DType) -> None:
-        self._sections.add(type_section(dtype))
-        if dtype is DType.FLOAT32:
-            self._sections.add("float32_scalar")
 
     def _use(self, access: Access) -> str:
         """Name the pointer to the first column an access touches, one a row where it has rows."""
@@ -313,7 +307,7 @@ class LoopText:
     def _row_ends(self) -> list[str]:
         lines = []
         for store in self.plan.row_stores:
-            self._scalar_section(store.access.dtype)
+            self._text.scalar_section(store.access.dtype)
             kind = CPP_TYPES[store.access.dtype]
             value = self._text.operand(store.node, as_vector=False)
             lines.append(f"{self._use(store.access)}[r][0] = narrowed({value}, {kind}{{}});")

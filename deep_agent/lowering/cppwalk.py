@@ -6,7 +6,6 @@ from deep_agent.lowering.cppexpr import CPP_TYPES, Expressions, member, node_nam
 from deep_agent.lowering.cpplines import indented, scalar_lines, size_locals
 from deep_agent.lowering.cpprows import ROWS_PER_FLUSH, LoopText
 from deep_agent.lowering.expression import Kind, NodeId, Space, Store
-from deep_agent.problem.dtype import DType
 
 
 def walk_functions(text: LoopText, sections: set[str]) -> str:
@@ -131,7 +130,7 @@ def _ending(text: LoopText, sums: Sequence[str], totals: Sequence[str], sections
         lines.append(f"const float {name} = static_cast<float>({name}_of[0]);")
     expressions = Expressions(text.loop, sections)
     if text.plan.late_stores:
-        lines += scalar_lines(text.loop, expressions, late=False) if not lines else []
+        lines += scalar_lines(text.loop, expressions, late=False)
         lines += scalar_lines(text.loop, expressions, late=True)
     for store in text.plan.late_stores:
         lines += _late_store(text, store, expressions, sections)
@@ -143,8 +142,7 @@ def _late_store(text: LoopText, store: Store, expressions: Expressions, sections
     sections.add(type_section(access.dtype))
     kind, place = CPP_TYPES[access.dtype], f"a.{member(access.tensor)}"
     if access.window is None:
-        if access.dtype is DType.FLOAT32:
-            sections.add("float32_scalar")
+        expressions.scalar_section(access.dtype)
         return [f"{place}[0] = narrowed({expressions.operand(store.node, as_vector=False)}, {kind}{{}});"]
     sections.update({"store", "load", "float32"})
     body = [_late_vector(text, node_id, expressions, sections) for node_id in _column_nodes(text, store.node)]

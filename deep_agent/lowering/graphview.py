@@ -44,7 +44,8 @@ class Call:
     def integer(self, position: int, name: str, default: int) -> int:
         """Give a constant integer operand, such as a dimension."""
         value = self.literal(position, name, default)
-        assert isinstance(value, int)
+        if not isinstance(value, int):
+            raise Unsupported(f"{self.operation.name} has an operand {name!r} that is no whole number")
         return value
 
     def integers(self, position: int, name: str) -> tuple[int, ...] | None:

@@ -126,4 +126,8 @@ CASES = (
     Case("statistics", {"x": X}, {"v": ROW, "s": ROW, "lo": ROW, "total": ("", F32)},
          "return x.var(-1, correction=0), torch.linalg.vector_norm(x, dim=-1), x.amin(-1), (x * x).mean()"),
     Case("looked_up", {"x": X, "t": ("m", "int64")}, {"y": ROW}, "return (x * 2).gather(-1, t[:, None]).squeeze(-1) + x.sum(-1)"),
+    Case("dequantize", {"q": ("m n", "int8"), "s": ROW, "z": ("", F32)}, {"y": X, "above": ("m n", "bool"), "any": ("m", "bool")},
+         "y = q.float() * s[:, None] + z\nreturn y, y > 0.25, y.amax(-1) > 1"),
+    Case("scaled_gradient", {"dy": X, "x": X, "w": W, "z": ("", F32)}, {"dw": W, "db": W, "dz": ("", F32)},
+         "return (dy * x).sum(0) * z.exp() + w, dy.mean(0), (dy * x * w).sum() / z", tolerance=1e-4),
 )  # fmt: skip
