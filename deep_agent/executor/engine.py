@@ -138,13 +138,8 @@ class Engine:
 
     def _relay_loop(self) -> None:
         """Lead once the lock is free, then publish what is due: woken, or at the latest every POLL_S."""
-        while not self._stopping.is_set() and not self._parts.lock.acquire():
+        while not self._stopping.is_set() and not self._lead():
             self._stopping.wait(POLL_S)
-        if self._stopping.is_set():
-            return
-        recovery.take_over(self._parts.store, self._parts.clock, owner=self._owner, rng=self._rng)
-        self._parts.transport.start(self._door)
-        self._leads = True
         while not self._stopping.is_set():
             try:
                 more = self._relay_once()
@@ -156,6 +151,19 @@ class Engine:
                 self._woken.clear()
                 # Bursts of commits are read together.
                 self._stopping.wait(GATHER_S)
+
+    def _lead(self) -> bool:
+        """Become the dispatcher if no other process is."""
+        try:
+            if not self._parts.lock.acquire():
+                return False
+            recovery.take_over(self._parts.store, self._parts.clock, owner=self._owner, rng=self._rng)
+        except DeepAgentError:
+            log.exception("the home could not be taken over; it will be tried again")
+            return False
+        self._parts.transport.start(self._door)
+        self._leads = True
+        return True
 
     def _relay_once(self) -> bool:
         """Publish, then mark: a crash in between doubles hints and loses none. Give whether there may be more."""

@@ -119,6 +119,13 @@ def test_a_paused_node_does_not_start_until_it_is_resumed():
     assert [n.name for n in applied(level, Hold(op="resume", name="n0")).startable()] == ["n0"]
 
 
+def test_a_node_that_was_started_on_cannot_be_made_to_wait_for_another():
+    level = a_chain()
+    level = applied(advance(level, level.startable()), add("n3"))
+    with pytest.raises(Conflict, match="no longer be made to wait"):
+        applied(level, Connect(edge=Edge(src="n3", dst="n0")))
+
+
 def test_winding_down_leaves_running_nodes_alone():
     level = with_state(a_chain(), "n0", S.READY, S.DISPATCHED, S.RUNNING)
     level = wind_down(level, reason="over", now_s=1.0)
