@@ -14,12 +14,15 @@ from pydantic import ValidationError
 from deep_agent.executor.findings import BaselineFigures, BestFigures, best_figures
 from deep_agent.htdag.goal import Goal, Spend
 from deep_agent.htdag.job import GraphView, Job, JobStatus, NodeView, VersionView
-from deep_agent.htdag.node import JsonObject, NodeKind, NodeState
+from deep_agent.htdag.node import JsonObject, NodeKind, NodeSpec, NodeState
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.value import FrozenValue
 
 Shape = TypeVar("Shape", bound=FrozenValue)
+
+INFRASTRUCTURE_ATTEMPTS: int = NodeSpec.model_fields["max_attempts"].default
+"""Attempts of an action that only lost infrastructure uses up."""
 
 Verdict = Literal["verified", "library", "failed", "unfinished"]
 """library: an honest end with the library call as the answer, because nothing was faster."""
@@ -38,6 +41,8 @@ class ProblemResult(FrozenValue):
     verdict: Verdict = "unfinished"
     message: str = ""
     """Why it failed, in one or two sentences."""
+    refused: bool = False
+    """Whether it failed because the problem itself was found wanting, which its author can correct."""
     artefact: str | None = None
     """Folder of the packaged answer, on the machine that made it."""
 
@@ -126,6 +131,7 @@ def _result(job: Job, branch: NodeView, graph: GraphView, versions: Sequence[Ver
         evaluations=sum(node.spend.evaluations for node in below if node.kind is NodeKind.ATOMIC),
         verdict=verdict,
         message=_why(branch, below) if verdict == "failed" else "",
+        refused=verdict == "failed" and any(_is_refused(node) for node in below),
         artefact=_text(_left(below, "package"), "path"),
     )
 
@@ -136,6 +142,11 @@ def _verdict(job: Job, branch: NodeView, final: JsonObject | None) -> Verdict:
     if final is not None:
         return "verified" if final.get("verdict") == "verified" else "library"
     return "failed" if job.has_ended else "unfinished"
+
+
+def _is_refused(node: NodeView) -> bool:
+    """Tell bad input from broken infrastructure, which is tried again up to the cap before it fails a node."""
+    return node.handler == "characterize" and node.state is NodeState.FAILED and node.attempt < INFRASTRUCTURE_ATTEMPTS
 
 
 def _why(branch: NodeView, below: Sequence[NodeView]) -> str:

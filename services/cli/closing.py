@@ -116,8 +116,15 @@ def close(job: JobView, *, out: Path | None, json_out: bool) -> int:
     else:
         print_closing(job)
     if job.is_over:
-        return terminal.OK if job.status is JobStatus.SUCCEEDED and job.is_answered else terminal.FAILED
+        return _ended_code(job)
     versions = sum(one.versions for one in job.problems)
     what = f"{versions} version{'' if versions == 1 else 's'} kept" if versions else "nothing found yet"
     terminal.err().print(f"stopped, {what}. Go on with: deep-agent jobs resume {job.id}", markup=False, soft_wrap=True)
     return terminal.INTERRUPTED
+
+
+def _ended_code(job: JobView) -> int:
+    if job.status is JobStatus.SUCCEEDED and job.is_answered:
+        return terminal.OK
+    failed = [one for one in job.problems if one.verdict == "failed"]
+    return terminal.BAD_INPUT if failed and all(one.refused for one in failed) else terminal.FAILED

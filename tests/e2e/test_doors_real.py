@@ -52,6 +52,6 @@ def test_a_reference_that_returns_nan_ends_with_its_name_and_no_answer(problem: 
     nan = make_definition(reference="def run(x):\n    return x * float('nan')\n")
     (Path(problem) / "definition.json").write_text(nan.model_dump_json())
     done = deep_agent(tmp_path / "home", "optimize", problem, "--device", "cpu", "--budget", "20s", "--json")
-    assert done.returncode != 0
+    assert done.returncode == 2, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert "nan" in (done.stderr + done.stdout).lower()

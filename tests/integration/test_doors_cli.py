@@ -76,9 +76,9 @@ def test_a_refused_goal_leaves_no_job(inputs: Path, tmp_path: Path) -> None:
     assert n_jobs(home) == 0
 
 
-def test_a_problem_that_fails_in_the_work_ends_with_code_1_and_its_reason(tmp_path: Path) -> None:
+def test_a_reference_found_wanting_in_the_work_is_bad_input_with_its_reason(tmp_path: Path) -> None:
     done = run_cli(tmp_path / "home", "optimize", wrong(tmp_path / "broken"), "--json")
-    assert done.returncode == 1
+    assert done.returncode == 2
     (problem,) = json.loads(done.stdout)["problems"]
     assert problem["verdict"] == "failed"
     assert "returns NaN" in problem["message"]

@@ -152,6 +152,24 @@ def test_the_headline_says_how_much_time_is_left() -> None:
     assert "succeeded after 1:30" in headline(make_view(status="succeeded", ended_s=T0 + 90), now_s=T0 + 500)
 
 
+@pytest.mark.parametrize(("attempt", "refused"), [(1, True), (2, True), (5, False)])
+def test_bad_input_is_told_from_infrastructure_that_gave_out(attempt: int, refused: bool) -> None:
+    from services_builders import make_job
+
+    from services.views import job_view
+
+    root = f"{JOB}.goal.optimize-1"
+    states = {root: "failed", f"{root}.characterize": "failed"}
+    nodes = tuple(
+        node.model_copy(update={"state": make_node("a.b", states[node.id]).state, "attempt": attempt})
+        if node.id in states
+        else node
+        for node in make_graph().nodes
+    )
+    view = job_view(make_job(), make_graph().model_copy(update={"nodes": nodes}), ())
+    assert view.problems[0].refused is refused
+
+
 def test_a_failed_problem_shows_the_cause_and_not_the_consequence() -> None:
     from services_builders import make_job
 

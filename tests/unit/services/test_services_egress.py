@@ -1,4 +1,5 @@
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -189,6 +190,18 @@ def test_a_public_name_with_a_private_address_is_refused_without_connecting() ->
             listener.accept()
 
 
+def read_request(peer: socket.socket) -> bytes:
+    """Read headers and body; closing on unread bytes would reset the connection."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += peer.recv(65536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+    while len(body) < length:
+        body += peer.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
 def serve_once(answer: bytes, seen: list[bytes]) -> tuple[int, threading.Thread]:
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -196,7 +209,7 @@ def serve_once(answer: bytes, seen: list[bytes]) -> tuple[int, threading.Thread]
         with listener:
             peer, _ = listener.accept()
             with peer:
-                seen.append(peer.recv(65536))
+                seen.append(read_request(peer))
                 peer.sendall(answer)
 
     thread = threading.Thread(target=run, daemon=True)
