@@ -26,8 +26,9 @@ class Database:
     statements of a hop.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, *, synchronous: Synchronous) -> None:
         self._engine = engine
+        self._synchronous = synchronous
         self._lock = threading.Lock()
         self._idle: queue.LifoQueue[sa.Connection] = queue.LifoQueue()
         self._open: list[sa.Connection] = []
@@ -39,9 +40,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """Open a write transaction; it commits unless the block raises."""
-        with _translated(), self._lock, self._transaction("BEGIN IMMEDIATE") as connection:
+    def writing(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """Open a write transaction; it commits unless the block raises.
+
+        Args:
+            durable: False where a power failure may undo it: what such a failure also ends, such as a claim.
+                A process that is killed loses nothing either way, and the next durable commit writes it through.
+        """
+        with _translated(), self._lock, self._transaction("BEGIN IMMEDIATE", durable=durable) as connection:
             yield connection
 
     def close(self) -> None:
@@ -52,11 +58,14 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
+    def _transaction(self, begin: str, *, durable: bool | None = None) -> Iterator[sa.Connection]:
         connection = self._take()
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         try:
+            if durable is not None and self._synchronous == "FULL" and connection.info.get("durable", True) != durable:
+                driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                connection.info["durable"] = durable
             driver.execute(begin)
             yield connection
             driver.execute("COMMIT")
@@ -104,7 +113,7 @@ def connect(path: Path, *, synchronous: Synchronous = "FULL") -> Database:
         connection.execute("PRAGMA foreign_keys=ON")
 
     sa.event.listen(engine, "connect", prepare)
-    return Database(engine)
+    return Database(engine, synchronous=synchronous)
 
 
 @contextmanager

@@ -95,7 +95,7 @@ class SqlStore:
 
     def claim(self, hint: Hint, *, owner: str, now_s: float, lease_s: float) -> Claimed | None:
         """See `Store.claim`."""
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             return claim.take(connection, hint, owner=owner, now_s=now_s, lease_s=lease_s)
 
     def plan(self, node_id: NodeId, decide: Callable[[Planning], Commit], *, known: Level | None = None) -> Verdict:
@@ -140,7 +140,7 @@ class SqlStore:
 
     def renew(self, *, owner: str, now_s: float, lease_s: float) -> None:
         """See `Store.renew`."""
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             connection.execute(
                 sa.update(LEASE).where(LEASE.c.owner == owner).values(until_s=now_s + lease_s, heartbeat_s=now_s)
             )
@@ -174,7 +174,7 @@ class SqlStore:
     def mark_sent(self, rows: tuple[int, ...], *, now_s: float) -> None:
         """See `Store.mark_sent`."""
         if rows:
-            with self._database.writing() as connection:
+            with self._database.writing(durable=False) as connection:
                 _SENT.many(connection, [{"at_row": row, "now_s": now_s} for row in rows])
 
     def resend(self, *, sent_before_s: float) -> int:
@@ -188,7 +188,7 @@ class SqlStore:
     def beat(self, *, owner: str, now_s: float) -> float | None:
         """See `Store.beat`."""
         seen = insert(WORKER).values(owner=owner, heartbeat_s=now_s)
-        with self._database.writing() as connection:
+        with self._database.writing(durable=False) as connection:
             others = sa.select(sa.func.max(WORKER.c.heartbeat_s)).where(WORKER.c.owner != owner)
             last: float | None = connection.execute(others).scalar_one()
             connection.execute(seen.on_conflict_do_update(index_elements=["owner"], set_={"heartbeat_s": now_s}))
