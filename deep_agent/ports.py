@@ -63,6 +63,10 @@ class Judge(Protocol):
     calls queue for the device, builds do not.
     """
 
+    def prepare(self) -> None:
+        """Start what takes long to load, so that the first request need not wait for it; returns at once."""
+        ...
+
     def characterize(
         self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
     ) -> Characterization:
@@ -169,9 +173,7 @@ class Store(Protocol):
         """Take a DISPATCHED node on the hint's attempt; None when it is not there to take (duplicate, stale, paused)."""
         ...
 
-    def plan(
-        self, node_id: NodeId, decide: Callable[[Planning], Commit], *, known: Level | None = None
-    ) -> Verdict:
+    def plan(self, node_id: NodeId, decide: Callable[[Planning], Commit], *, known: Level | None = None) -> Verdict:
         """Load what a planning hop needs, ask `decide`, commit its answer; FENCED when the job is paused.
 
         Args:

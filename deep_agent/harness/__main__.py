@@ -1,78 +1,21 @@
-"""The judge's own program: `python -m deep_agent.harness FD`. Answers requests on a socket until it is closed.
+"""The judge's own program: `python -m deep_agent.harness FD`. Starts the zygote, then the judge, which loads torch.
 
-One JSON object a line: `{"id", "verb", ...}` in; `{"id", "event" | "result" | "error"}` out. Requests run in
-threads of their own; the device's lock puts them in a row. When the client is gone, however it went, the
-judge and everything it started ends.
+Both need seconds to load, so they load side by side; this module imports neither.
 """
 
+import importlib
 import json
 import os
 import socket
 import sys
-import threading
 from pathlib import Path
-from typing import Any, Final
 
-import torch
-
-from deep_agent import errors
-from deep_agent.harness.judge import CpuJudge, Folders
-from deep_agent.problem.evaluation import EvaluationRequest
-
-_KINDS: Final = ("InvalidInput", "NotFound", "MissingTool", "ResourceExhausted", "HarnessFailed")
-
-
-class JudgeProgram:
-    """Reads requests, starts threads, writes answers."""
-
-    def __init__(self, channel: socket.socket, judge: CpuJudge) -> None:
-        """Keep the channel; answers of different threads are written one at a time."""
-        self._channel = channel
-        self._judge = judge
-        self._writing = threading.Lock()
-
-    def serve(self) -> None:
-        """Answer until the client hangs up."""
-        with self._channel.makefile("r", encoding="utf-8") as lines:
-            for line in lines:
-                threading.Thread(target=self._answer, args=(json.loads(line),), daemon=True).start()
-
-    def _answer(self, request: dict[str, Any]) -> None:
-        number = request["id"]
-        try:
-            self._write({"id": number, "result": self._result(request)})
-        except errors.DeepAgentError as error:
-            self._write_error(number, type(error).__name__, error.message, error.remedy)
-        # The judge's own door: whatever breaks in here is the judge's fault, never the candidate's.
-        except Exception as error:  # noqa: BLE001 - becomes HarnessFailed at the client
-            self._write_error(number, "HarnessFailed", f"the judge broke: {type(error).__name__}: {error}.", "")
-
-    def _result(self, request: dict[str, Any]) -> dict[str, Any]:
-        def progress(step: str) -> None:
-            self._write({"id": request["id"], "event": step})
-
-        if request["verb"] == "characterize":
-            characterized = self._judge.characterize(request["problem_dir"], request["device"], progress)
-            return characterized.model_dump(mode="json")
-        evaluated = self._judge.evaluate(EvaluationRequest.model_validate(request["request"]), progress)
-        return evaluated.model_dump(mode="json")
-
-    def _write_error(self, number: int, kind: str, message: str, remedy: str) -> None:
-        known = kind if kind in _KINDS else "HarnessFailed"
-        self._write({"id": number, "error": {"kind": known, "message": message, "remedy": remedy}})
-
-    def _write(self, answer: dict[str, Any]) -> None:
-        line = (json.dumps(answer) + "\n").encode()
-        with self._writing:
-            try:
-                self._channel.sendall(line)
-            except OSError:
-                # Nobody listens any more; the reading thread is about to end the program.
-                return
+from deep_agent.harness.arm import Zygote
+from deep_agent.harness.folders import Folders
 
 
 def main(channel_fd: int) -> None:
-    """Read the settings line, then serve."""
+    """Read the settings line, then serve until the client is gone."""
     channel = socket.socket(fileno=channel_fd)
     first = b""
     while not first.endswith(b"\n"):
@@ -81,19 +24,13 @@ def main(channel_fd: int) -> None:
             return
         first += received
     settings = json.loads(first)
-    home = Path(settings["home"])
-    folders = Folders(
-        builds=home / "builds",
-        baselines=home / "baselines",
-        scratch=home / "scratch",
-        hidden=tuple(settings["hidden"]),
-    )
-    judge = CpuJudge(folders, settings["fingerprint"], memory_bytes=settings["memory_bytes"])
-    torch.set_num_threads(1)
+    folders = Folders.under(Path(settings["home"]), hidden=tuple(settings["hidden"]))
+    zygote = Zygote(folders.scratch, folders.hidden, folders.baselines)
     try:
-        JudgeProgram(channel, judge).serve()
+        importlib.import_module("deep_agent.harness.program").serve(channel, zygote, folders, settings)
     finally:
-        judge.close()
+        zygote.close()
+        # Threads may still wait for a device or an arm; nobody is left to answer to.
         os._exit(0)
 
 

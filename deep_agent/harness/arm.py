@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class ArmFailed(Exception):
 
 
 class Zygote:
-    """The preloaded process that arms are forked from; one a judge, used by one thread at a time."""
+    """The preloaded process that arms are forked from; one a judge, safe to use from several threads."""
 
     def __init__(self, scratch: Path, hidden: Sequence[str], cache: Path) -> None:
         """Start it; it gets ready while the caller goes on.
@@ -94,6 +95,7 @@ class Zygote:
                 start_new_session=True,
             )
         self._ready = False
+        self._asking = threading.Lock()
 
     def fork(self, limits: ArmLimits, *, confine: bool, n_threads: int) -> "Arm":
         """Fork an arm; confined ones may run candidate code.
@@ -136,13 +138,14 @@ class Zygote:
         return Arm(channel, pid, group, log_fd, confinement)
 
     def _ask(self, order: Mapping[str, object], fds: list[int]) -> dict[str, object]:
-        self._control.settimeout(START_TIMEOUT_S)
         try:
-            if not self._ready:
-                self._control.recv(4096)
-                self._ready = True
-            socket.send_fds(self._control, [json.dumps(order).encode()], fds)
-            packet = self._control.recv(64 * 1024)
+            with self._asking:
+                self._control.settimeout(START_TIMEOUT_S)
+                if not self._ready:
+                    self._control.recv(4096)
+                    self._ready = True
+                socket.send_fds(self._control, [json.dumps(order).encode()], fds)
+                packet = self._control.recv(64 * 1024)
         except OSError as error:
             raise HarnessFailed(f"the judge's zygote is gone: {error}.", remedy="Run the evaluation again.") from error
         if not packet:

@@ -56,6 +56,10 @@ class JudgeProcess:
         self._running: _Program | None = None
         self._closed = False
 
+    def prepare(self) -> None:
+        """Start the program unless it runs; see the port."""
+        self._program()
+
     def characterize(
         self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
     ) -> Characterization:

@@ -9,17 +9,18 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from deep_agent.errors import InvalidInput
+from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.arm import ArmLimits, Zygote
-from deep_agent.harness.bench import Bench, Progress, Workplace
+from deep_agent.harness.baseline_arms import Workplace
+from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.build import Builder, NotBuilt
 from deep_agent.harness.findings import first_failure, not_run
+from deep_agent.harness.folders import Folders
 from deep_agent.harness.rounds import PROTOCOLS, Rounds
 from deep_agent.harness.stage import CacheFlush
 from deep_agent.harness.statistics import log_ratios, ratio
@@ -38,58 +39,53 @@ _BENCH_MEMORY_SHARE: Final = 0.35
 _DEFAULT_CACHE_BYTES: Final = 32 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where the judge keeps things."""
-
-    builds: Path
-    """Compiled solutions."""
-    baselines: Path
-    """What torch.compile keeps between runs."""
-    scratch: Path
-    """Scratch files of trusted arms."""
-    hidden: tuple[str, ...]
-    """Folders no candidate may see."""
-
-
 class CpuJudge:
     """The judge of one machine's processor."""
 
-    def __init__(self, folders: Folders, fingerprint: str, *, memory_bytes: int | None) -> None:
-        """Start the zygote.
+    def __init__(self, zygote: Zygote, folders: Folders, fingerprint: str, *, memory_bytes: int | None) -> None:
+        """Take over the zygote.
 
         Args:
+            zygote: forks the arms; may still be loading.
             folders: where things are kept.
             fingerprint: of the device; goes into every evaluation.
             memory_bytes: what an arm may map; None chooses by workload.
         """
-        for folder in (folders.builds, folders.baselines, folders.scratch):
-            folder.mkdir(parents=True, exist_ok=True)
         self._builder = Builder(folders.builds)
         self._fingerprint = fingerprint
         self._memory_bytes = memory_bytes
-        self._zygote = Zygote(folders.scratch, folders.hidden, folders.baselines)
+        self._zygote = zygote
         self._device = threading.Lock()
         self._benches: OrderedDict[str, Bench] = OrderedDict()
+        self._keys = threading.Lock()
+        self._setting_up: dict[str, threading.Lock] = {}
         self._flush: CacheFlush | None = None
 
     def characterize(self, problem_dir: str, device: str, progress: Progress) -> Characterization:
         """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
         problem = _read(problem_dir)
         workplace = self._workplace(problem, device)
+        bench = self._bench(workplace, problem, device, progress)
+        progress("timing the baselines side by side")
         with self._device:
             started_s = time.perf_counter()
-            bench = self._bench(workplace, problem, problem_dir, device, progress)
-            progress("measuring the noise of this machine")
+            bench.time_baselines()
+            timed_s = time.perf_counter() - started_s
+        progress("starting the twin of the best baseline")
+        bench.start_twins()
+        progress("measuring the noise of this machine")
+        with self._device:
+            started_s = time.perf_counter()
             noise = _noise(workplace, bench)
-            return Characterization(
-                problem=problem.name,
-                device=device,
-                baselines=bench.baselines(),
-                best={uuid: entry.source.name for uuid, entry in bench.best.items()},
-                noise=noise,
-                device_s=time.perf_counter() - started_s,
-            )
+            noise_s = time.perf_counter() - started_s
+        return Characterization(
+            problem=problem.name,
+            device=device,
+            baselines=bench.baselines(),
+            best={uuid: entry.source.name for uuid, entry in bench.best.items()},
+            noise=noise,
+            device_s=timed_s + noise_s,
+        )
 
     def evaluate(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
         """Build, examine and time a solution; see the `Judge` port."""
@@ -105,20 +101,26 @@ class CpuJudge:
         if isinstance(incumbent, NotBuilt):
             raise InvalidInput(f"the incumbent does not build: {incumbent.diagnostics[:500]}")
         workplace = self._workplace(problem, request.device)
-        with self._device:
-            started_s = time.perf_counter()
-            bench = self._bench_for(workplace, problem, request, progress)
-            progress("judging")
-            try:
-                findings = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s)).reach(
-                    candidate, incumbent
-                )
-                seed = bench.seed
-            finally:
-                if request.profile == "verify":
-                    bench.close()
-            device_s = time.perf_counter() - started_s
-        return self._evaluation(request, problem, findings, seed=seed, device_s=device_s, build_s=build_s)
+        bench = self._bench_for(workplace, problem, request, progress)
+        try:
+            progress("waiting for the device")
+            with self._device:
+                started_s = time.perf_counter()
+                progress("judging")
+                if bench.is_closed:
+                    raise HarnessFailed(
+                        f"the bench of {problem.name!r} had to make room for another.", remedy="Judge it again."
+                    )
+                bench.time_baselines()
+                if PROTOCOLS[request.profile].with_twin:
+                    bench.start_twins()
+                verdict = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s))
+                findings = verdict.reach(candidate, incumbent)
+                device_s = time.perf_counter() - started_s
+        finally:
+            if request.profile == "verify":
+                bench.close()
+        return self._evaluation(request, problem, findings, seed=bench.seed, device_s=device_s, build_s=build_s)
 
     def _prepare(self, solution: Solution) -> Prepared | NotBuilt:
         if solution.spec.is_python:
@@ -136,26 +138,30 @@ class CpuJudge:
         self, workplace: Workplace, problem: Problem, request: EvaluationRequest, progress: Progress
     ) -> Bench:
         if request.profile != "verify":
-            return self._bench(workplace, problem, request.problem_dir, request.device, progress)
+            return self._bench(workplace, problem, request.device, progress)
         # Unseen inputs, addresses and processes for every arm; nothing of the search's bench takes part.
         kept = self._benches.get(_key(problem, request.device))
-        names = None if kept is None else {entry.source.name for entry in kept.best.values()}
+        names = None if kept is None or not kept.best else {entry.source.name for entry in kept.best.values()}
         return Bench(workplace, problem, progress, only=names)
 
-    def _bench(
-        self, workplace: Workplace, problem: Problem, problem_dir: str, device: str, progress: Progress
-    ) -> Bench:
+    def _bench(self, workplace: Workplace, problem: Problem, device: str, progress: Progress) -> Bench:
+        """Give the problem's bench, setting it up if there is none; benches of different problems side by side."""
         key = _key(problem, device)
-        if key in self._benches:
-            self._benches.move_to_end(key)
+        with self._keys:
+            setting_up = self._setting_up.setdefault(key, threading.Lock())
+        with setting_up:
+            if key not in self._benches:
+                available_bytes = psutil.virtual_memory().available
+                for workload in problem.workloads:
+                    check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
+                bench = Bench(workplace, problem, progress)
+                # Only who holds the device may take a bench away: another thread could be judging on it.
+                with self._device:
+                    self._benches[key] = bench
+                    self._make_room()
+            with self._keys:
+                self._benches.move_to_end(key)
             return self._benches[key]
-        available_bytes = psutil.virtual_memory().available
-        for workload in problem.workloads:
-            check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
-        bench = Bench(workplace, problem, progress)
-        self._benches[key] = bench
-        self._make_room()
-        return bench
 
     def _make_room(self) -> None:
         limit_bytes = _BENCH_MEMORY_SHARE * psutil.virtual_memory().total
@@ -202,7 +208,7 @@ class CpuJudge:
         )
 
     def close(self) -> None:
-        """End every process and give all memory back."""
+        """End every arm; what they shared goes with this process."""
         self._zygote.close()
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deep_agent.harness.arm import Arm, ArmFailed
-from deep_agent.harness.bench import Bench, Workplace
+from deep_agent.harness.baseline_arms import Workplace
+from deep_agent.harness.bench import Bench
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong

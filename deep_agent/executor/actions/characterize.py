@@ -39,6 +39,7 @@ class Characterize:
         """
         ctx.check()
         started_s = ctx.now_s()
+        self.judge.prepare()
         ctx.progress("characterize.step", {"step": "measuring what this machine can do"})
         device = while_wanted(ctx, lambda: self.devices.resolve(ctx.goal.device))
         problem_dir = str(ctx.params["problem"])

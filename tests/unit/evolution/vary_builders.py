@@ -67,6 +67,9 @@ class PaperJudge:
     """Taken one a request: raised, answered as a status, or waited for."""
     rng: Random = field(default_factory=lambda: Random(5))
 
+    def prepare(self) -> None:
+        pass
+
     def characterize(
         self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
     ) -> Characterization:

@@ -1,0 +1,106 @@
+"""Owns the trusted arms that run a problem's baselines: start, check, time side by side. Loads torch.
+
+Starting one may take a compiler's time and needs no device; timing them is interleaved, so that no baseline
+looks best because its neighbours were quiet just then.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+from typing import Final
+
+from deep_agent.harness.arm import Arm, ArmFailed, ArmLimits, Zygote
+from deep_agent.harness.baselines import BaselineSource
+from deep_agent.harness.loading import load
+from deep_agent.harness.stage import CacheFlush, Desk, Stage
+from deep_agent.problem.definition import Definition
+
+BASELINE_TIMEOUT_S: Final = 240.0
+"""For loading and first calls: torch.compile runs a compiler then."""
+TRIAL_ROUNDS: Final = 7
+_OUT_OF_REACH: Final = 1.6
+"""A baseline this many times slower than the best after a few rounds is timed no further."""
+_LEAST_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What every bench of a judge shares."""
+
+    zygote: Zygote
+    flush: CacheFlush
+    n_threads: int
+    limits: ArmLimits
+
+
+@dataclass(slots=True)
+class BaselineArm:
+    """A trusted arm with one baseline, and its desk at each stage it can serve."""
+
+    source: BaselineSource
+    arm: Arm
+    desks: dict[str, Desk] = field(default_factory=dict)
+    """Workload uuid -> desk."""
+    time_us: dict[str, float] = field(default_factory=dict)
+    """Workload uuid -> median of the trial."""
+    failure: str = ""
+
+    @property
+    def collects(self) -> bool:
+        """Whether results are returned."""
+        return not self.source.solution.spec.destination_passing_style
+
+    def close(self) -> None:
+        """End the arm and give its outputs back; idempotent."""
+        self.arm.close()
+        for desk in self.desks.values():
+            desk.outputs.close()
+        self.desks.clear()
+
+
+def start_baseline(
+    workplace: Workplace, source: BaselineSource, definition: Definition, stages: Mapping[str, Stage]
+) -> BaselineArm:
+    """Start a baseline, compile it where it compiles, and check its results; a failure is kept, not raised.
+
+    Raises:
+        HarnessFailed: no arm could be forked.
+    """
+    arm = workplace.zygote.fork(workplace.limits, confine=False, n_threads=workplace.n_threads)
+    entry = BaselineArm(source, arm)
+    try:
+        load(arm, source.solution, definition, workplace.n_threads, artefact=None, timeout_s=BASELINE_TIMEOUT_S)
+        for uuid, stage in stages.items():
+            entry.desks[uuid] = stage.seat(arm, collects=entry.collects, call_timeout_s=BASELINE_TIMEOUT_S)
+            _warm_and_check(stage, entry.desks[uuid])
+    except ArmFailed as failure:
+        entry.failure = failure.reason.strip().splitlines()[-1] if failure.reason.strip() else "it failed"
+        entry.close()
+    return entry
+
+
+def _warm_and_check(stage: Stage, desk: Desk) -> None:
+    for _ in range(desk.n_warm_calls):
+        stage.call(desk, None)
+    _, chosen = stage.call(desk, None)
+    found = stage.check(desk, chosen, quick=True)
+    if not found.matches:
+        raise ArmFailed(f"its result differs from the reference's: {found.message}")
+
+
+def time_side_by_side(workplace: Workplace, stage: Stage, entries: Sequence[BaselineArm], chance: Random) -> None:
+    """Time the running baselines of one workload in interleaved rounds; their medians go into `time_us`."""
+    uuid = stage.workload.uuid
+    visits: dict[str, list[float]] = {entry.source.name: [] for entry in entries}
+    running = list(entries)
+    for n_round in range(TRIAL_ROUNDS):
+        chance.shuffle(running)
+        for entry in running:
+            timing, _ = stage.call(entry.desks[uuid], workplace.flush)
+            visits[entry.source.name].append(timing.wall_us)
+        if n_round + 1 == _LEAST_ROUNDS:
+            least_us = min(median(visits[entry.source.name]) for entry in running)
+            running = [one for one in running if median(visits[one.source.name]) < _OUT_OF_REACH * least_us]
+    for entry in entries:
+        entry.time_us[uuid] = median(visits[entry.source.name])
