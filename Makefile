@@ -8,7 +8,7 @@ BUDGET ?= 90s
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format bench
+.PHONY: help setup demo serve test check format chaos bench
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,5 +49,10 @@ format: $(READY) ## rewrite the code in the house format
 	.venv/bin/ruff check --fix-only --quiet .
 	.venv/bin/ruff format .
 
-bench: $(READY) ## compare the schedule search with random search (minutes)
+chaos: $(READY) ## kill a real server at random moments in twenty runs, and check what is left (a quarter of an hour)
+	$(PY) tests/e2e/chaos.py --runs 20
+
+bench: $(READY) ## measure: equal arms, the search against random search, the executor (half an hour)
+	$(PY) benchmarks/aa.py
 	$(PY) benchmarks/search.py
+	$(PY) benchmarks/executor.py

@@ -59,6 +59,7 @@ class JobView(FrozenValue):
     paused_s: float | None
     ended_s: float | None
     spend: Spend
+    """`wall_s` is the sum over steps while it runs, the job's own clock once it ended."""
     reason: str
     """Why it failed or was cancelled."""
     event_seq: int
@@ -89,13 +90,24 @@ def job_view(job: Job, graph: GraphView, versions: Sequence[VersionView]) -> Job
         deadline_s=job.deadline_s,
         paused_s=job.paused_s,
         ended_s=job.ended_s,
-        spend=job.spend,
+        spend=_spend(job),
         reason=job.reason,
         event_seq=job.event_seq,
         version=job.version,
         problems=_results(job, graph, versions),
         report=_text(_left(graph.nodes, "report"), "report"),
     )
+
+
+def _spend(job: Job) -> Spend:
+    """Give what the job used; once it ended, its wall time is that of its clock, not the sum over its parallel steps.
+
+    The deadline moves with every pause, so pauses are not counted.
+    """
+    if job.ended_s is None:
+        return job.spend
+    wall_s = max(0.0, job.ended_s - (job.deadline_s - job.goal.budget.wall_s))
+    return job.spend.model_copy(update={"wall_s": wall_s})
 
 
 def _results(job: Job, graph: GraphView, versions: Sequence[VersionView]) -> tuple[ProblemResult, ...]:

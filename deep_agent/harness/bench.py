@@ -19,7 +19,7 @@ from deep_agent.harness.baselines import baseline_sources
 from deep_agent.harness.examination import HiddenCase, hidden_cases
 from deep_agent.harness.inputs import Case
 from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import Desk, Stage, make_input_set
+from deep_agent.harness.stage import Stage, make_input_set
 from deep_agent.problem.evaluation import Baseline
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
@@ -116,9 +116,9 @@ class Bench:
                     raise HarnessFailed(f"the twin of {source.name} of {self.problem.name!r} fails: {twin.failure}")
                 self._twins[source.name] = twin
 
-    def twin(self, uuid: str) -> Desk:
-        """Give the desk of the best baseline's twin; `start_twins` comes first."""
-        return self._twins[self.best[uuid].source.name].desks[uuid]
+    def twin(self, uuid: str) -> BaselineArm:
+        """Give the best baseline's twin; `start_twins` comes first."""
+        return self._twins[self.best[uuid].source.name]
 
     def is_baseline(self, solution: Solution) -> bool:
         """Whether a solution is one of the library's own calls, as this bench writes them."""

@@ -244,7 +244,7 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
     """A/A: the best baseline against its twin at every workload, in one set of rounds each."""
     samples = []
     for uuid, stage in bench.stages.items():
-        desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid)}
+        desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid).desks[uuid]}
         rounds = Rounds(stage, desks, workplace.flush, bench.chance, lambda: False)
         rounds.warm()
         measured, _ = rounds.measure(PROTOCOLS["screen"], ())

@@ -4,12 +4,14 @@ A round visits every arm once, in random order, on the same stage. Looking early
 protocol fixes in advance when it looks, and a clear loser is let go only far from the line.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from random import Random
 from statistics import median
 from typing import Final
 
+from deep_agent.errors import HarnessFailed
 from deep_agent.harness.arm import ArmFailed, CallTiming
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.stage import CacheFlush, Desk, Stage, refusal
@@ -74,6 +76,17 @@ class Samples:
         return ratio([log_ratios(self.wall_us[reference], self.wall_us[candidate])])
 
 
+@contextmanager
+def blaming(arm: str) -> Iterator[None]:
+    """Let the candidate's failures through as they are; any other arm's are the judge's, as HarnessFailed."""
+    try:
+        yield
+    except ArmFailed as failure:
+        if arm == "candidate":
+            raise
+        raise HarnessFailed(f"the {arm}'s arm broke: {failure.reason}") from failure
+
+
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """Everything a measurement of one workload needs."""
@@ -86,10 +99,16 @@ class Rounds:
     out_of_time: Callable[[], bool]
 
     def warm(self) -> None:
-        """Call every arm a few times, unmeasured; raises ArmFailed."""
-        for desk in self.desks.values():
-            for _ in range(desk.n_warm_calls):
-                self.stage.call(desk, None)
+        """Call every arm a few times, unmeasured.
+
+        Raises:
+            ArmFailed: the candidate's arm failed.
+            HarnessFailed: another did.
+        """
+        for name, desk in self.desks.items():
+            with blaming(name):
+                for _ in range(desk.n_warm_calls):
+                    self.stage.call(desk, None)
 
     def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:
         """Measure until the protocol is content.
@@ -102,7 +121,7 @@ class Rounds:
             Samples, and the first wrong result of the candidate, if any.
 
         Raises:
-            ArmFailed: an arm other than the candidate failed.
+            HarnessFailed: an arm other than the candidate's failed.
         """
         samples = Samples.of(self.desks)
         checks_due = {self.chance.randrange(protocol.looks[0])}
@@ -129,10 +148,9 @@ class Rounds:
         for name in order:
             desk = self.desks[name]
             try:
-                timing, wrong = self._visit(desk, check=check and name == "candidate")
+                with blaming(name):
+                    timing, wrong = self._visit(desk, check=check and name == "candidate")
             except ArmFailed as failure:
-                if name != "candidate":
-                    raise
                 return refusal(failure)
             if wrong is not None:
                 return wrong

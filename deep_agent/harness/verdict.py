@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deep_agent.harness.arm import Arm, ArmFailed
-from deep_agent.harness.baseline_arms import Workplace
+from deep_agent.harness.baseline_arms import BaselineArm, Workplace
 from deep_agent.harness.bench import Bench
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong
 from deep_agent.harness.loading import load
-from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds, Samples
+from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds, Samples, blaming
 from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
@@ -44,6 +44,29 @@ class Prepared:
     def first_call_timeout_s(self) -> float:
         """Time for a call that may be the first at its shape."""
         return FIRST_CALL_TIMEOUT_S if self.solution.spec.is_python else CALL_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """An arm that takes part in a timing, and how it is called."""
+
+    arm: Arm
+    collects: bool
+    call_timeout_s: float
+
+    @classmethod
+    def of(cls, arm: Arm, prepared: Prepared) -> "Contestant":
+        """Enter a solution's arm."""
+        return cls(arm, prepared.collects, prepared.first_call_timeout_s)
+
+    @classmethod
+    def trusted(cls, entry: BaselineArm) -> "Contestant":
+        """Enter a baseline's arm."""
+        return cls(entry.arm, entry.collects, FIRST_CALL_TIMEOUT_S)
+
+    def seat(self, stage: Stage) -> Desk:
+        """Give the arm new outputs at a stage; raises ArmFailed."""
+        return stage.seat(self.arm, collects=self.collects, call_timeout_s=self.call_timeout_s)
 
 
 @dataclass(slots=True)
@@ -127,9 +150,6 @@ class Verdict:
             return False
         return True
 
-    def _seat(self, stage: Stage, arm: Arm, prepared: Prepared) -> Desk:
-        return stage.seat(arm, collects=prepared.collects, call_timeout_s=prepared.first_call_timeout_s)
-
     def _fail_all(self, findings: Findings, found: Comparison, where: str) -> None:
         findings.workloads = [wrong(workload, found, where) for workload in self._bench.problem.workloads]
 
@@ -147,7 +167,7 @@ class Verdict:
 
     def _answer(self, stage: Stage, arm: Arm, candidate: Prepared) -> Comparison:
         try:
-            desk = self._seat(stage, arm, candidate)
+            desk = Contestant.of(arm, candidate).seat(stage)
         except ArmFailed as failure:
             return refusal(failure)
         try:
@@ -161,19 +181,16 @@ class Verdict:
 
     def _time(self, arm: Arm, candidate: Prepared, incumbent: Prepared | None, findings: Findings) -> None:
         rival = self._fork() if incumbent is not None else None
+        contestants = {"candidate": Contestant.of(arm, candidate)}
         try:
             if rival is not None and incumbent is not None:
-                self._load(rival, incumbent)
-            for index, examined in enumerate(findings.workloads):
+                with blaming("incumbent"):
+                    self._load(rival, incumbent)
+                contestants["incumbent"] = Contestant.of(rival, incumbent)
+            for index in range(len(findings.workloads)):
                 if self._is_lost(findings) or (index and self._out_of_time()):
                     break
-                stage = self._bench.stages[examined.uuid]
-                seated = self._seat_all(stage, arm, candidate, rival, incumbent)
-                try:
-                    found = self._measure(stage, examined, seated, findings)
-                finally:
-                    for name in seated.keys() & {"candidate", "incumbent"}:
-                        stage.leave(seated[name])
+                found = self._time_workload(index, contestants, findings)
                 if found is not None:
                     findings.workloads[index] = wrong(self._bench.problem.workloads[index], found, "while timed")
                     break
@@ -181,38 +198,42 @@ class Verdict:
             if rival is not None:
                 rival.close()
 
+    def _time_workload(self, index: int, contestants: dict[str, "Contestant"], findings: Findings) -> Comparison | None:
+        """Time one workload; what the candidate did wrong meanwhile, or None."""
+        uuid = findings.workloads[index].uuid
+        stage = self._bench.stages[uuid]
+        entered = {"baseline": Contestant.trusted(self._bench.best[uuid]), **contestants}
+        if self._protocol.with_twin:
+            entered["twin"] = Contestant.trusted(self._bench.twin(uuid))
+        # Where the system places an arm's outputs in physical memory is worth some per cent, and old memory lies
+        # better than new: equal chances need memory of equal age, so all are seated now, in random order.
+        names = list(entered)
+        self._bench.chance.shuffle(names)
+        seated: dict[str, Desk] = {}
+        try:
+            for name in names:
+                with blaming(name):
+                    seated[name] = entered[name].seat(stage)
+            return self._measure(stage, index, seated, findings)
+        except ArmFailed as failure:
+            return refusal(failure)
+        finally:
+            for desk in seated.values():
+                stage.leave(desk)
+
     def _is_lost(self, findings: Findings) -> bool:
         """Whether what was timed so far already shows a clear loss to the incumbent."""
         return bool(findings.gains) and is_hopeless(ratio(findings.gains), floor=HOPELESS_BELOW)
 
-    def _seat_all(
-        self, stage: Stage, arm: Arm, candidate: Prepared, rival: Arm | None, incumbent: Prepared | None
-    ) -> dict[str, Desk]:
-        uuid = stage.workload.uuid
-        seated = {"baseline": self._bench.best[uuid].desks[uuid]}
-        if self._protocol.with_twin:
-            seated["twin"] = self._bench.twin(uuid)
-        seated["candidate"] = self._seat(stage, arm, candidate)
-        if rival is not None and incumbent is not None:
-            seated["incumbent"] = self._seat(stage, rival, incumbent)
-        return seated
-
-    def _measure(
-        self, stage: Stage, examined: WorkloadEvaluation, seated: dict[str, Desk], findings: Findings
-    ) -> Comparison | None:
+    def _measure(self, stage: Stage, index: int, seated: dict[str, Desk], findings: Findings) -> Comparison | None:
         rounds = Rounds(stage, seated, self._workplace.flush, self._bench.chance, self._out_of_time)
+        rounds.warm()
         against = ["baseline", *(["incumbent"] if "incumbent" in seated else [])]
-        try:
-            rounds.warm()
-        except ArmFailed as failure:
-            return refusal(failure)
         samples, found = rounds.measure(self._protocol, against)
+        found = found or self._audit(samples)
         if found is not None:
             return found
-        found = self._audit(samples)
-        if found is not None:
-            return found
-        index = next(i for i, one in enumerate(findings.workloads) if one.uuid == examined.uuid)
+        examined = findings.workloads[index]
         findings.workloads[index] = timed(examined, samples, self._bench.best[examined.uuid].source.name)
         for arm_name, kept in (("baseline", findings.speedups), ("incumbent", findings.gains)):
             if arm_name in seated:
