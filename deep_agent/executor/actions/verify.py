@@ -30,8 +30,12 @@ from deep_agent.problem.solution import Solution
 
 LEAST_DEADLINE_S = 5.0
 """What the judge is given at least, however little of the goal's time is left."""
-MEASURED_BOUND_MARGIN = 0.05
-"""A bound from measured rates is a ceiling with this margin, not a proof."""
+IMPOSSIBLE_SHARE = {"measured": 0.5, "sheet": 1.0}
+"""Share of the bound below which a time is not believed, by kind of bound.
+
+Rates probed on a busy machine come out low, so a measured bound that is undercut a little is itself the error; half
+of it is beyond any such error.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +155,7 @@ def _find(
         first=first,
         evaluation=evaluation,
         best=best,
-        message=refusal,
+        message=refusal or _remark(evaluation, known),
     )
 
 
@@ -168,12 +172,26 @@ def _refusal(evaluation: Evaluation, known: CharacterizeFinding) -> str:
         return "Time ran out before every workload was timed."
     if not evaluation.is_faster:
         return f"Not faster beyond doubt: {speedup.value:.3f} [{speedup.low:.3f}, {speedup.high:.3f}] on fresh inputs."
-    margin = MEASURED_BOUND_MARGIN if known.device.bound_kind == "measured" else 0.0
-    bounds_us = {bound.workload: bound.time_us for bound in known.bounds}
-    for one in evaluation.workloads:
-        if one.candidate is not None and one.candidate.time_us < bounds_us.get(one.uuid, 0.0) * (1 - margin):
-            return f"Quarantined: {one.uuid} takes {one.candidate.time_us:.0f} us, below its bound of {bounds_us[one.uuid]:.0f} us."
+    share = IMPOSSIBLE_SHARE[known.device.bound_kind]
+    for uuid, time_us, bound_us in _undercut(evaluation, known):
+        if time_us < share * bound_us:
+            return f"Quarantined: {uuid} takes {time_us:.0f} us, which cannot be: its bound is {bound_us:.0f} us."
     return ""
+
+
+def _undercut(evaluation: Evaluation, known: CharacterizeFinding) -> list[tuple[str, float, float]]:
+    """List the workloads timed below their bound: uuid, time, bound."""
+    bounds_us = {bound.workload: bound.time_us for bound in known.bounds}
+    timed = ((one.uuid, one.candidate.time_us) for one in evaluation.workloads if one.candidate is not None)
+    return [(uuid, us, bounds_us[uuid]) for uuid, us in timed if us < bounds_us.get(uuid, 0.0)]
+
+
+def _remark(evaluation: Evaluation, known: CharacterizeFinding) -> str:
+    """Say of an accepted candidate which bounds it refutes; empty when none."""
+    names = ", ".join(uuid for uuid, _, _ in _undercut(evaluation, known))
+    return (
+        f"Faster than the bound measured here ({names}), so the machine was probed in a busy moment." if names else ""
+    )
 
 
 def _announce(known: CharacterizeFinding, finding: VerifyFinding) -> Announcement:
