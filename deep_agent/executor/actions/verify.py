@@ -28,8 +28,8 @@ from deep_agent.ports import JobReads, Judge
 from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
 from deep_agent.problem.solution import Solution
 
-LEAST_DEADLINE_S = 5.0
-"""What the judge is given at least, however little of the goal's time is left."""
+LEAST_DEADLINE_S = 45.0
+"""What the judge is given at least: a goal that overruns by seconds is worth more than a winner left unproved."""
 IMPOSSIBLE_SHARE = {"measured": 0.5, "sheet": 1.0}
 """Share of the bound below which a time is not believed, by kind of bound.
 
@@ -90,7 +90,7 @@ class Verify:
             solution=solution,
             device=known.device.name,
             profile="verify",
-            deadline_s=max(min(ctx.deadline_s, ctx.job_deadline_s) - ctx.now_s(), LEAST_DEADLINE_S),
+            deadline_s=max(ctx.job_deadline_s - ctx.now_s(), LEAST_DEADLINE_S),
         )
         found = while_wanted(
             ctx,
