@@ -45,6 +45,8 @@ class CallTiming:
     wall_us: float
     cpu_us: float
     """Processor time within the call, over all threads of the arm."""
+    others_us: float = 0.0
+    """The part of it that other threads than the calling one used."""
     idle_us: float = 0.0
     """Processor time since the previous request's answer, when nothing was asked of it."""
 
@@ -172,6 +174,7 @@ class Arm:
         self.confinement = confinement
         # Linux: clock id of another process's processor time, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2
+        self._schedstat = Path(f"/proc/{pid}/task/{pid}/schedstat")
         self._cpu_seen_ns: int | None = None
         self._is_dead = False
 
@@ -188,6 +191,7 @@ class Arm:
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._channel.settimeout(timeout_s)
         try:
+            main_before_ns = self._main_thread_ns()
             cpu_before_ns = time.clock_gettime_ns(self._cpu_clock)
             started_ns = time.perf_counter_ns()
             send_request(self._channel, nonce, verb, payload, fds)
@@ -207,9 +211,15 @@ class Arm:
         if finding != Finding.DONE:
             raise ArmFailed(self.last_words() or "it failed without a word.", finding=Finding(finding))
         cpu_after_ns = self._cpu_ns(cpu_before_ns)
+        cpu_ns = cpu_after_ns - cpu_before_ns
+        others_ns = max(0, cpu_ns - (self._main_thread_ns() - main_before_ns))
         idle_ns = 0 if self._cpu_seen_ns is None else cpu_before_ns - self._cpu_seen_ns
         self._cpu_seen_ns = cpu_after_ns
-        return CallTiming((ended_ns - started_ns) / 1e3, (cpu_after_ns - cpu_before_ns) / 1e3, idle_ns / 1e3)
+        return CallTiming((ended_ns - started_ns) / 1e3, cpu_ns / 1e3, others_ns / 1e3, idle_ns / 1e3)
+
+    def _main_thread_ns(self) -> int:
+        """Read the processor time of the thread that takes requests; OSError when the arm is gone."""
+        return int(self._schedstat.read_text().split(maxsplit=1)[0])
 
     def _cpu_ns(self, otherwise: int) -> int:
         try:

@@ -52,6 +52,8 @@ class Samples:
 
     wall_us: dict[str, list[float]]
     cpu_us: dict[str, list[float]]
+    others_us: dict[str, list[float]]
+    """The part of it that other threads than the calling one used."""
     idle_us: dict[str, list[float]]
     """Processor time an arm used when nothing was asked of it, before each visit."""
 
@@ -59,12 +61,17 @@ class Samples:
     def of(cls, arms: Iterable[str]) -> "Samples":
         """Start with no rounds."""
         names = tuple(arms)
-        return cls({n: [] for n in names}, {n: [] for n in names}, {n: [] for n in names})
+
+        def empty() -> dict[str, list[float]]:
+            return {name: [] for name in names}
+
+        return cls(wall_us=empty(), cpu_us=empty(), others_us=empty(), idle_us=empty())
 
     def add(self, arm: str, timing: CallTiming) -> None:
         """Take one visit."""
         self.wall_us[arm].append(timing.wall_us)
         self.cpu_us[arm].append(timing.cpu_us)
+        self.others_us[arm].append(timing.others_us)
         self.idle_us[arm].append(timing.idle_us)
 
     def timing(self, arm: str) -> ArmTiming:
