@@ -62,17 +62,7 @@ class ArmProcess:
 
     def _answer(self, verb: Verb, payload: dict[str, Any], fds: list[int]) -> Finding:
         try:
-            match verb:
-                case Verb.LOAD:
-                    self._load(payload, fds)
-                case Verb.BIND:
-                    self._bindings[payload["binding"]] = _map_buffers(payload, fds)
-                case Verb.CALL:
-                    self._call(self._bindings[payload["binding"]])
-                case Verb.COLLECT:
-                    self._collect(self._bindings[payload["binding"]])
-                case Verb.UNBIND:
-                    del self._bindings[payload["binding"]]
+            self._do(verb, payload, fds)
         except FormError as error:
             _say(str(error))
             return error.finding
@@ -81,6 +71,21 @@ class ArmProcess:
             _say(traceback.format_exc(limit=-6))
             return Finding.RAISED
         return Finding.DONE
+
+    def _do(self, verb: Verb, payload: dict[str, Any], fds: list[int]) -> None:
+        match verb:
+            case Verb.LOAD:
+                self._load(payload, fds)
+            case Verb.BIND:
+                self._bindings[payload["binding"]] = _map_buffers(payload, fds)
+            case Verb.CALL:
+                self._call(self._bindings[payload["binding"]])
+            case Verb.COLLECT:
+                self._collect(self._bindings[payload["binding"]])
+            case Verb.UNBIND:
+                del self._bindings[payload["binding"]]
+            case Verb.NOTHING:
+                pass
 
     def _load(self, payload: dict[str, Any], fds: list[int]) -> None:
         torch.set_num_threads(payload["n_threads"])

@@ -6,7 +6,7 @@ protocol fixes in advance when it looks, and a clear loser is let go only far fr
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from random import Random
 from statistics import median
 from typing import Final
@@ -14,8 +14,9 @@ from typing import Final
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.arm import ArmFailed, CallTiming
 from deep_agent.harness.compare import Comparison
-from deep_agent.harness.stage import CacheFlush, Desk, Stage, refusal
+from deep_agent.harness.stage import CALL_TIMEOUT_S, CacheFlush, Desk, Stage, refusal
 from deep_agent.harness.statistics import is_hopeless, is_precise, log_ratios, ratio
+from deep_agent.harness.wire import Verb
 from deep_agent.problem.evaluation import ArmTiming, Ratio
 from deep_agent.problem.trace import EvaluationStatus
 
@@ -23,6 +24,9 @@ SHORT_CALL_US: Final = 300.0
 """Calls shorter than this are timed several times a visit, and the visit counts their median."""
 CALLS_PER_SHORT_VISIT: Final = 9
 HOPELESS_BELOW: Final = 0.97
+REQUEST_SHARE: Final = 0.1
+"""At most this share of a call's time is taken off for what a request costs by itself."""
+_REQUESTS_TIMED: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Protocol:
 PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "screen": Protocol(looks=(5,), checked_share=0.2, precise_at=0.02, with_twin=False),
     "gate": Protocol(looks=(8, 14), checked_share=0.2, precise_at=0.004, with_twin=True),
-    "verify": Protocol(looks=(16, 30), checked_share=0.3, precise_at=0.01, with_twin=True),
+    "verify": Protocol(looks=(16, 30), checked_share=0.3, precise_at=0.03, with_twin=True),
 }
 
 
@@ -117,6 +121,19 @@ class Rounds:
                 for _ in range(desk.n_warm_calls):
                     self.stage.call(desk, None)
 
+    def request_us(self) -> float:
+        """Time what asking and answering costs, on the baseline's arm: a candidate has no say in it.
+
+        Waking a sleeping process takes tenths of a millisecond on some machines, which is no part of a kernel.
+        """
+        arm = self.desks["baseline"].arm
+        costs = []
+        for _ in range(_REQUESTS_TIMED):
+            self.flush()
+            with blaming("baseline"):
+                costs.append(arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).wall_us)
+        return median(costs)
+
     def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:
         """Measure until the protocol is content.
 
@@ -131,9 +148,12 @@ class Rounds:
             HarnessFailed: an arm other than the candidate's failed.
         """
         samples = Samples.of(self.desks)
+        request_us = self.request_us()
         checks_due = {self.chance.randrange(protocol.looks[0])}
         for n_round in range(protocol.looks[-1]):
-            wrong = self._round(samples, check=n_round in checks_due or self.chance.random() < protocol.checked_share)
+            wrong = self._round(
+                samples, request_us, check=n_round in checks_due or self.chance.random() < protocol.checked_share
+            )
             if wrong is not None:
                 return samples, wrong
             done = n_round + 1
@@ -149,7 +169,7 @@ class Rounds:
         found = samples.ratio(against[-1], "candidate")
         return is_hopeless(found, floor=HOPELESS_BELOW) or is_precise(found, half_width=protocol.precise_at)
 
-    def _round(self, samples: Samples, *, check: bool) -> Comparison | None:
+    def _round(self, samples: Samples, request_us: float, *, check: bool) -> Comparison | None:
         order = list(self.desks)
         self.chance.shuffle(order)
         for name in order:
@@ -161,7 +181,8 @@ class Rounds:
                 return refusal(failure)
             if wrong is not None:
                 return wrong
-            samples.add(name, timing)
+            taken_off_us = min(request_us, REQUEST_SHARE * timing.wall_us)
+            samples.add(name, replace(timing, wall_us=timing.wall_us - taken_off_us))
         return None
 
     def _visit(self, desk: Desk, *, check: bool) -> tuple[CallTiming, Comparison | None]:

@@ -33,6 +33,8 @@ class Verb(IntEnum):
     """Copy what a return-style call returned into the bound outputs, after checking its form."""
     UNBIND = 5
     """Forget a binding."""
+    NOTHING = 6
+    """Answer at once; what a request costs by itself."""
 
 
 class Finding(IntEnum):

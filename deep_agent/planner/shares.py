@@ -9,7 +9,7 @@ N_SEARCH_THREADS = 2
 """Searches that make progress at the same time."""
 REPORT_S = 3.0
 REPORT_FRACTION = 0.05
-TAIL_FRACTION = 0.2
+TAIL_FRACTION = 0.25
 """Of a branch's part of the budget, before anything was measured."""
 TAIL_AT_MOST_FRACTION = 0.35
 TAIL_AT_LEAST_S = 4.0

@@ -33,7 +33,7 @@ class ArmTiming(FrozenValue):
     """One arm's times in one workload."""
 
     time_us: Positive
-    """Median wall time of a call, on the judge's clock."""
+    """Median wall time of a call on the judge's clock, less what an empty request costs (a tenth at most)."""
     cpu_us: Annotated[float, Field(ge=0)]
     """Median processor time of a call, summed over the arm's threads."""
 

@@ -158,7 +158,7 @@ def test_a_search_appends_one_step_after_another_while_the_policy_says_so():
 
 def test_what_a_search_may_still_use_shrinks_with_time_and_with_open_branches():
     policy, method, node = evolving()
-    for now_s, n_open in ((1000.0, 1), (1000.0, 4), (1050.0, 4), (1099.0, 4)):
+    for now_s, n_open in ((1000.0, 1), (1000.0, 3), (1010.0, 3), (1099.0, 3)):
         method.expand(node, a_view(now_s=now_s, optimize=n_open, evolve=n_open))
     left = [history.remaining_s for history in policy.seen]
     assert left == sorted(left, reverse=True)
