@@ -38,23 +38,28 @@ class InProcessLanes:
                 self._arrived[hint.lane].notify()
 
     def start(self, handle: Callable[[Hint], None]) -> None:
-        """See `Transport.start`."""
+        """See `Transport.start`; starts nothing once `stop` was called, which may happen while this runs."""
         for lane, n_threads in self._n_threads.items():
             for n in range(n_threads):
                 thread = threading.Thread(target=self._serve, args=(lane, handle), name=f"{lane}-{n}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                # Listed and started in one step: a stop in between would wait for a thread that never ran.
+                with self._lock:
+                    if self._stopping:
+                        return
+                    thread.start()
+                    self._threads.append(thread)
 
     def stop(self, *, timeout_s: float) -> bool:
         """See `Transport.stop`."""
         with self._lock:
             self._stopping = True
+            threads = tuple(self._threads)
             for arrived in self._arrived.values():
                 arrived.notify_all()
         end_s = time.monotonic() + timeout_s
-        for thread in self._threads:
+        for thread in threads:
             thread.join(max(0.0, end_s - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
     def _serve(self, lane: str, handle: Callable[[Hint], None]) -> None:
         while (hint := self._next(lane)) is not None:

@@ -63,3 +63,12 @@ def test_stopping_takes_no_further_hint_and_says_when_one_does_not_end():
     gate.let.release()
     assert lanes.stop(timeout_s=5)
     assert gate.seen == ["a"]
+
+
+def test_a_stop_while_the_lanes_start_waits_for_no_thread_that_never_ran():
+    for _ in range(30):
+        lanes = InProcessLanes({"think": 4, "cpu": 4})
+        starting = threading.Thread(target=lanes.start, args=(lambda _hint: None,))
+        starting.start()
+        assert lanes.stop(timeout_s=5.0)
+        starting.join()
