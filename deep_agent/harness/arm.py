@@ -46,7 +46,7 @@ class CallTiming:
     cpu_us: float
     """Processor time within the call, over all threads of the arm."""
     others_us: float = 0.0
-    """The part of it that other threads than the calling one used."""
+    """What other threads than the calling one used, in the call and since the previous answer."""
     idle_us: float = 0.0
     """Processor time since the previous request's answer, when nothing was asked of it."""
 
@@ -175,7 +175,7 @@ class Arm:
         # Linux: clock id of another process's processor time, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2
         self._schedstat = Path(f"/proc/{pid}/task/{pid}/schedstat")
-        self._cpu_seen_ns: int | None = None
+        self._seen_ns: tuple[int, int] | None = None
         self._is_dead = False
 
     def ask(
@@ -210,12 +210,19 @@ class Arm:
             raise ArmFailed(self._how_it_died() if finding < 0 else "the arm answered out of turn.")
         if finding != Finding.DONE:
             raise ArmFailed(self.last_words() or "it failed without a word.", finding=Finding(finding))
-        cpu_after_ns = self._cpu_ns(cpu_before_ns)
-        cpu_ns = cpu_after_ns - cpu_before_ns
-        others_ns = max(0, cpu_ns - (self._main_thread_ns() - main_before_ns))
-        idle_ns = 0 if self._cpu_seen_ns is None else cpu_before_ns - self._cpu_seen_ns
-        self._cpu_seen_ns = cpu_after_ns
-        return CallTiming((ended_ns - started_ns) / 1e3, cpu_ns / 1e3, others_ns / 1e3, idle_ns / 1e3)
+        return self._account((ended_ns - started_ns) / 1e3, cpu_before_ns, main_before_ns)
+
+    def _account(self, wall_us: float, cpu_before_ns: int, main_before_ns: int) -> CallTiming:
+        """Put the kernel's account of the arm beside the wall time of a request that was just answered."""
+        cpu_after_ns, main_after_ns = self._cpu_ns(cpu_before_ns), self._main_thread_ns()
+        seen_cpu_ns, seen_main_ns = self._seen_ns or (cpu_before_ns, main_before_ns)
+        self._seen_ns = (cpu_after_ns, main_after_ns)
+        return CallTiming(
+            wall_us,
+            cpu_us=(cpu_after_ns - cpu_before_ns) / 1e3,
+            others_us=max(0, (cpu_after_ns - seen_cpu_ns) - (main_after_ns - seen_main_ns)) / 1e3,
+            idle_us=(cpu_before_ns - seen_cpu_ns) / 1e3,
+        )
 
     def _main_thread_ns(self) -> int:
         """Read the processor time of the thread that takes requests; OSError when the arm is gone."""

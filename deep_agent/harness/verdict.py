@@ -26,6 +26,7 @@ _CPU_SLACK: Final = 1.3
 """Processor time over wall time that a call may show beyond its threads, for the kernel's rounding."""
 _OTHERS_SHARE: Final = 0.25
 """Share of a one-thread device's work that may be done by other threads than the calling one."""
+_OTHERS_ROUNDING_US: Final = 100.0
 _ROUNDING_US: Final = 1000.0
 """Processor time a visit may show beyond the shares, for the kernel's rounding."""
 _IDLE_SHARE: Final = 0.25
@@ -251,8 +252,8 @@ class Verdict:
         wall_us, cpu_us = sum(samples.wall_us["candidate"]), sum(samples.cpu_us["candidate"])
         others_us, idle_us = sum(samples.others_us["candidate"]), sum(samples.idle_us["candidate"])
         n_threads, n_visits = self._workplace.n_threads, len(samples.idle_us["candidate"])
-        if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _ROUNDING_US * n_visits:
-            reason = f"{others_us / cpu_us:.0%} of its work was done by other threads; this device has one"
+        if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _OTHERS_ROUNDING_US * n_visits:
+            reason = f"other threads worked {others_us / 1e3:.1f} ms, all calls {cpu_us / 1e3:.1f} ms; this device has one thread"
         elif cpu_us > n_threads * _CPU_SLACK * wall_us:
             reason = f"it used {cpu_us / wall_us:.1f} processors where the device has {n_threads}"
         elif idle_us > _IDLE_SHARE * cpu_us + _ROUNDING_US * n_visits:
