@@ -29,10 +29,7 @@ def judge_it(bench, specimen: Specimen) -> Evaluation:
 @pytest.mark.parametrize("cheat", specimens("gallery"), ids=lambda one: one.name)
 def test_a_cheat_is_refused_for_its_own_reason(bench, cheat):
     found = judge_it(bench, cheat)
-    if cheat.status == "!PASSED":
-        assert not found.passed
-    else:
-        assert found.status == cheat.status, found.message
+    assert found.status in cheat.statuses, found.message
     assert cheat.message_contains in found.message
     assert found.speedup is None
     assert not Path("/var/tmp/deep-agent-forged-verdict.json").exists()
