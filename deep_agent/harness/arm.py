@@ -46,7 +46,7 @@ class CallTiming:
     cpu_us: float
     """Processor time within the call, over all threads of the arm."""
     others_us: float = 0.0
-    """What other threads than the calling one used, in the call and since the previous answer."""
+    """What other threads than the calling one used from the previous request to this one; below 0 by rounding only."""
     idle_us: float = 0.0
     """Processor time since the previous request's answer, when nothing was asked of it."""
 
@@ -175,7 +175,10 @@ class Arm:
         # Linux: clock id of another process's processor time, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2
         self._schedstat = Path(f"/proc/{pid}/task/{pid}/schedstat")
-        self._seen_ns: tuple[int, int] | None = None
+        self._asked_ns: tuple[int, int] | None = None
+        """Processor time of the arm and of its calling thread, when the latest request was sent."""
+        self._answered_ns: int | None = None
+        """Processor time of the arm when the latest request was answered."""
         self._is_dead = False
 
     def ask(
@@ -191,8 +194,7 @@ class Arm:
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._channel.settimeout(timeout_s)
         try:
-            main_before_ns = self._main_thread_ns()
-            cpu_before_ns = time.clock_gettime_ns(self._cpu_clock)
+            before_ns = (time.clock_gettime_ns(self._cpu_clock), self._main_thread_ns())
             started_ns = time.perf_counter_ns()
             send_request(self._channel, nonce, verb, payload, fds)
             answered, finding = receive_reply(self._channel)
@@ -210,18 +212,23 @@ class Arm:
             raise ArmFailed(self._how_it_died() if finding < 0 else "the arm answered out of turn.")
         if finding != Finding.DONE:
             raise ArmFailed(self.last_words() or "it failed without a word.", finding=Finding(finding))
-        return self._account((ended_ns - started_ns) / 1e3, cpu_before_ns, main_before_ns)
+        return self._account((ended_ns - started_ns) / 1e3, before_ns)
 
-    def _account(self, wall_us: float, cpu_before_ns: int, main_before_ns: int) -> CallTiming:
-        """Put the kernel's account of the arm beside the wall time of a request that was just answered."""
-        cpu_after_ns, main_after_ns = self._cpu_ns(cpu_before_ns), self._main_thread_ns()
-        seen_cpu_ns, seen_main_ns = self._seen_ns or (cpu_before_ns, main_before_ns)
-        self._seen_ns = (cpu_after_ns, main_after_ns)
+    def _account(self, wall_us: float, before_ns: tuple[int, int]) -> CallTiming:
+        """Put the kernel's account of the arm beside the wall time of a request that was just answered.
+
+        A thread's own account is exact only while the thread sleeps, and just after an answer it may still be on
+        its way there. So threads are told apart between one request and the next, when it has long been asleep.
+        """
+        cpu_before_ns, main_before_ns = before_ns
+        asked_cpu_ns, asked_main_ns = self._asked_ns or before_ns
+        answered_ns = self._answered_ns or cpu_before_ns
+        self._asked_ns, self._answered_ns = before_ns, self._cpu_ns(cpu_before_ns)
         return CallTiming(
             wall_us,
-            cpu_us=(cpu_after_ns - cpu_before_ns) / 1e3,
-            others_us=max(0, (cpu_after_ns - seen_cpu_ns) - (main_after_ns - seen_main_ns)) / 1e3,
-            idle_us=(cpu_before_ns - seen_cpu_ns) / 1e3,
+            cpu_us=(self._answered_ns - cpu_before_ns) / 1e3,
+            others_us=((cpu_before_ns - asked_cpu_ns) - (main_before_ns - asked_main_ns)) / 1e3,
+            idle_us=(cpu_before_ns - answered_ns) / 1e3,
         )
 
     def _main_thread_ns(self) -> int:
