@@ -29,6 +29,8 @@ from deep_agent.harness.confine import (
 )
 
 _PACKET_BYTES: Final = 16 * 1024
+_NEEDED: Final = tuple(dict.fromkeys((sys.prefix, sys.base_prefix, *(path for path in sys.path if path))))
+"""Where Python and its packages lie; modules are still imported when the arm is confined."""
 
 
 def main(control_fd: int) -> None:
@@ -124,7 +126,7 @@ def _confine(order: dict[str, Any], *, namespaces: bool) -> tuple[list[str], lis
     failed: list[str] = []
     if namespaces:
         held.append("no network")
-        sealed, open_ = seal_files(order["limits"]["file_bytes"], tuple(order["hidden"]))
+        sealed, open_ = seal_files(order["limits"]["file_bytes"], tuple(order["hidden"]), _NEEDED)
         held += sealed
         failed += open_
     else:
