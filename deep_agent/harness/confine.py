@@ -111,20 +111,22 @@ def _lies_in_scratch(folder: str) -> bool:
     return Path(folder).is_dir() and Path("/tmp") in Path(folder).resolve().parents  # noqa: S108 - the scratch's place
 
 
-def limit_resources(limits: Mapping[str, int]) -> None:
-    """Apply hard limits; `limits` has memory_bytes, cpu_s, file_bytes, n_files.
+def limit_resources(limits: Mapping[str, int | None]) -> None:
+    """Apply hard limits; `limits` has memory_bytes, cpu_s, file_bytes, n_files. None is no limit.
 
     The address space is limited on top of what the preloaded libraries already map.
     """
     mapped_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    memory_bytes = limits["memory_bytes"]
     for kind, value in (
-        (resource.RLIMIT_AS, mapped_bytes + limits["memory_bytes"]),
+        (resource.RLIMIT_AS, None if memory_bytes is None else mapped_bytes + memory_bytes),
         (resource.RLIMIT_CPU, limits["cpu_s"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["n_files"]),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (value, value))
+        if value is not None:
+            resource.setrlimit(kind, (value, value))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

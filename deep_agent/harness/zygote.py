@@ -134,7 +134,8 @@ def _confine(order: dict[str, Any], *, namespaces: bool) -> tuple[list[str], lis
     os.chdir("/tmp" if namespaces else order["scratch"])  # noqa: S108 - a scratch of its own in the namespace
     limit_resources(order["limits"])
     forbid_dumps()
-    held.append("limits on memory, processor time, file size and open files")
+    memory = "" if order["limits"]["memory_bytes"] is None else "memory, "
+    held.append(f"limits on {memory}processor time, file size and open files")
     return held, failed
 
 

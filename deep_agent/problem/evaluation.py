@@ -120,7 +120,7 @@ class EvaluationRequest(FrozenValue):
 class Baseline(FrozenValue):
     """One way the library offers to do the operation."""
 
-    name: Literal["eager", "eager_out", "torch_compile"]
+    name: Literal["eager", "eager_out", "torch_compile", "torch_compile_max_autotune"]
     solution: Solution | None = None
     """The library call as a solution that can be packaged; None where it cannot be written as one."""
     time_us: dict[str, Positive]
