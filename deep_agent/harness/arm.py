@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -52,7 +52,7 @@ class CallTiming:
     idle_us: float = 0.0
     """Processor time since the previous request's answer, when nothing was asked of it."""
     second_us: float = 0.0
-    """The call by another clock, where there is one."""
+    """The call by the judge's clock over a whole burst, where `wall_us` is by events on the device."""
     late_us: float = 0.0
     """What a tiny kernel of the judge's took right after the answer: long while the arm's device work goes on."""
 
@@ -66,6 +66,17 @@ class ArmFailed(Exception):
         self.reason = reason
         self.finding = finding
         self.timed_out = timed_out
+
+
+@contextlib.contextmanager
+def blaming(arm: str) -> Iterator[None]:
+    """Let the candidate's failures through as they are; any other arm's are the judge's, as HarnessFailed."""
+    try:
+        yield
+    except ArmFailed as failure:
+        if arm == "candidate":
+            raise
+        raise HarnessFailed(f"the {arm}'s arm broke: {failure.reason}") from failure
 
 
 class Zygote:
@@ -93,6 +104,8 @@ class Zygote:
             "MALLOC_TRIM_THRESHOLD_": "-1",
             "MALLOC_TOP_PAD_": str(64 * 2**20),
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            # A process that forks must have one thread.
+            **dict.fromkeys(_THREAD_VARIABLES, "1"),
             "TORCHINDUCTOR_CACHE_DIR": str(cache),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
         }

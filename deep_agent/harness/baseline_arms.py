@@ -102,11 +102,11 @@ def time_side_by_side(workplace: Workplace, stage: Stage, entries: Sequence[Base
     uuid = stage.workload.uuid
     visits: dict[str, list[float]] = {entry.source.name: [] for entry in entries}
     running = list(entries)
-    overhead_us = workplace.timer.overhead_us(running[0].arm)
+    overhead = workplace.timer.overhead(running[0].arm)
     for n_round in range(TRIAL_ROUNDS):
         chance.shuffle(running)
         for entry in running:
-            timing, _ = workplace.timer.visit(stage, entry.desks[uuid], overhead_us, check=False)
+            timing, _ = workplace.timer.visit(stage, entry.desks[uuid], overhead, check=False)
             visits[entry.source.name].append(timing.wall_us)
         if n_round + 1 == _LEAST_ROUNDS:
             least_us = min(median(visits[entry.source.name]) for entry in running)

@@ -131,10 +131,8 @@ def _denied(asked: tuple[str, ...], allowed: frozenset[str]) -> str:
 
 @lru_cache(maxsize=1)
 def _includes() -> tuple[str, ...]:
-    return tuple(
-        f"-isystem{folder}"
-        for folder in (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
-    )
+    folders = (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
+    return tuple(part for folder in folders for part in ("-isystem", folder))
 
 
 @lru_cache(maxsize=4)

@@ -253,7 +253,6 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
         rounds = Rounds(stage, desks, workplace.timer, bench.chance, lambda: False)
         rounds.warm()
         measured, _ = rounds.measure(PROTOCOLS["screen"], ())
-        measured = workplace.timer.reconcile(measured)
         samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
     return ratio(samples)
 

@@ -25,7 +25,7 @@ ALIGNMENT_BYTES: Final = 256
 _F_ADD_SEALS: Final = 1033
 _SEAL_SHRINK_GROW_FUTURE_WRITE: Final = 0x0002 | 0x0004 | 0x0010
 _CANARY: Final = 0xA5
-DIGEST_WORDS: Final = 2**22
+DIGEST_WORDS: Final = 2**24
 """Words of 4 bytes that a digest weighs at a time."""
 
 

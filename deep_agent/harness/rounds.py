@@ -4,19 +4,17 @@ A round visits every arm once, in random order, on the same stage. Looking early
 protocol fixes in advance when it looks, and a clear loser is let go only far from the line.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from deep_agent.errors import HarnessFailed
-from deep_agent.harness.arm import ArmFailed
+from deep_agent.harness.arm import ArmFailed, blaming
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.samples import Samples
 from deep_agent.harness.stage import Desk, Stage, refusal
 from deep_agent.harness.statistics import is_hopeless, is_precise
-from deep_agent.harness.timers import Timer
+from deep_agent.harness.timers import Overhead, Timer
 
 HOPELESS_BELOW: Final = 0.97
 
@@ -40,17 +38,6 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "gate": Protocol(looks=(8, 14), checked_share=0.2, precise_at=0.004, with_twin=True),
     "verify": Protocol(looks=(16, 30), checked_share=0.3, precise_at=0.03, with_twin=True),
 }
-
-
-@contextmanager
-def blaming(arm: str) -> Iterator[None]:
-    """Let the candidate's failures through as they are; any other arm's are the judge's, as HarnessFailed."""
-    try:
-        yield
-    except ArmFailed as failure:
-        if arm == "candidate":
-            raise
-        raise HarnessFailed(f"the {arm}'s arm broke: {failure.reason}") from failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +71,18 @@ class Rounds:
             against: the arms the candidate must beat; hopeless only if it loses to the last of them.
 
         Returns:
-            Samples, and the first wrong result of the candidate, if any.
+            Samples, and the first wrong result or hidden work of the candidate, if any.
 
         Raises:
             HarnessFailed: an arm other than the candidate's failed.
         """
         samples = Samples.of(self.desks)
         with blaming("baseline"):
-            overhead_us = self.timer.overhead_us(self.desks["baseline"].arm)
+            overhead = self.timer.overhead(self.desks["baseline"].arm)
         checks_due = {self.chance.randrange(protocol.looks[0])}
         for n_round in range(protocol.looks[-1]):
             wrong = self._round(
-                samples, overhead_us, check=n_round in checks_due or self.chance.random() < protocol.checked_share
+                samples, overhead, check=n_round in checks_due or self.chance.random() < protocol.checked_share
             )
             if wrong is not None:
                 return samples, wrong
@@ -104,7 +91,10 @@ class Rounds:
                 break
             if done >= protocol.looks[0] // 2 and self.out_of_time():
                 break
-        return samples, None
+        try:
+            return self.timer.conclude(samples, self.stage, self.desks, overhead)
+        except ArmFailed as failure:
+            return samples, refusal(failure)
 
     def _enough(self, samples: Samples, protocol: Protocol, against: Sequence[str]) -> bool:
         if not against:
@@ -112,14 +102,14 @@ class Rounds:
         found = samples.ratio(against[-1], "candidate")
         return is_hopeless(found, floor=HOPELESS_BELOW) or is_precise(found, half_width=protocol.precise_at)
 
-    def _round(self, samples: Samples, overhead_us: float, *, check: bool) -> Comparison | None:
+    def _round(self, samples: Samples, overhead: Overhead, *, check: bool) -> Comparison | None:
         order = list(self.desks)
         self.chance.shuffle(order)
         for name in order:
             try:
                 with blaming(name):
                     timing, wrong = self.timer.visit(
-                        self.stage, self.desks[name], overhead_us, check=check and name == "candidate"
+                        self.stage, self.desks[name], overhead, check=check and name == "candidate"
                     )
             except ArmFailed as failure:
                 return refusal(failure)

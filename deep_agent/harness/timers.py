@@ -3,7 +3,8 @@
 What a request costs by itself is measured on the baseline's arm, where a candidate has no say, and taken off.
 """
 
-from dataclasses import astuple, replace
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 from statistics import median
 from typing import Final, Protocol
 
@@ -31,22 +32,36 @@ _IDLE_SHARE: Final = 0.25
 """Processor time an arm may use between calls, as a share of that within them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What a visit costs beside the calls, measured on a trusted arm."""
+
+    visit_us: float
+    """Once a visit: asking, answering, and the device's change from one process to another."""
+    call_us: float = 0.0
+    """With every call: emptying the cache, where the arm does that."""
+
+
 class Timer(Protocol):
     """How arms of one device are timed. Used by the thread that holds the device."""
 
-    def overhead_us(self, arm: Arm) -> float:
-        """Time, on a trusted arm, what a visit costs beside the calls; raises ArmFailed."""
+    def overhead(self, arm: Arm) -> Overhead:
+        """Time what a visit costs beside the calls, on a trusted arm; raises ArmFailed."""
 
     def visit(
-        self, stage: Stage, desk: Desk, overhead_us: float, *, check: bool
+        self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
     ) -> tuple[CallTiming, Comparison | None]:
         """Call an arm; what a call took, and the refusal if results were checked and are wrong. Raises ArmFailed."""
 
-    def reconcile(self, samples: Samples) -> Samples:
-        """Give the samples that figures are made of, where there are two clocks."""
+    def conclude(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
+    ) -> tuple[Samples, Comparison | None]:
+        """Give the samples that figures are made of, and refuse a candidate that hid work from the clock.
 
-    def audit(self, samples: Samples) -> Comparison | None:
-        """Refuse a candidate whose work was hidden from the clock."""
+        Raises:
+            ArmFailed: the candidate's arm failed.
+            HarnessFailed: another did.
+        """
 
 
 def refused_as_hack(reason: str) -> Comparison:
@@ -62,16 +77,16 @@ class CallTimer:
         self._flush = flush
         self._n_threads = n_threads
 
-    def overhead_us(self, arm: Arm) -> float:
+    def overhead(self, arm: Arm) -> Overhead:
         """Time an empty request: waking a sleeping process takes tenths of a millisecond on some machines."""
         costs = []
         for _ in range(_REQUESTS_TIMED):
             self._flush()
             costs.append(arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).wall_us)
-        return median(costs)
+        return Overhead(median(costs))
 
     def visit(
-        self, stage: Stage, desk: Desk, overhead_us: float, *, check: bool
+        self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
     ) -> tuple[CallTiming, Comparison | None]:
         """Call once; more often when the call is short. The last call is the one that is checked."""
         timing, chosen = stage.call(desk, self._flush)
@@ -82,15 +97,18 @@ class CallTimer:
                 timings.append(timing)
             timing = CallTiming(*(median(column) for column in zip(*map(astuple, timings), strict=True)))
         found = stage.check(desk, chosen, quick=True) if check else None
-        taken_off_us = min(overhead_us, REQUEST_SHARE * timing.wall_us)
+        taken_off_us = min(overhead.visit_us, REQUEST_SHARE * timing.wall_us)
         timing = replace(timing, wall_us=timing.wall_us - taken_off_us)
         return timing, found if found is not None and not found.matches else None
 
-    def reconcile(self, samples: Samples) -> Samples:
-        """There is one clock."""
-        return samples
+    def conclude(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
+    ) -> tuple[Samples, Comparison | None]:
+        """Compare the clock with the kernel's account of processor time."""
+        del stage, desks, overhead
+        return samples, self._audit(samples)
 
-    def audit(self, samples: Samples) -> Comparison | None:
+    def _audit(self, samples: Samples) -> Comparison | None:
         """Refuse processor time that the wall clock did not see: more threads than the device, or work between calls."""
         visits = samples.visits["candidate"]
         wall_us, cpu_us = sum(one.wall_us for one in visits), sum(one.cpu_us for one in visits)

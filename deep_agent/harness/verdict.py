@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from deep_agent.harness.arm import Arm, ArmFailed
+from deep_agent.harness.arm import Arm, ArmFailed, blaming
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace
 from deep_agent.harness.bench import Bench
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong
 from deep_agent.harness.loading import load
-from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds, blaming
+from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds
 from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
@@ -225,10 +225,8 @@ class Verdict:
         rounds.warm()
         against = ["baseline", *(["incumbent"] if "incumbent" in seated else [])]
         samples, found = rounds.measure(self._protocol, against)
-        found = found or self._workplace.timer.audit(samples)
         if found is not None:
             return found
-        samples = self._workplace.timer.reconcile(samples)
         examined = findings.workloads[index]
         findings.workloads[index] = timed(examined, samples, self._bench.best[examined.uuid].source.name)
         for arm_name, kept in (("baseline", findings.speedups), ("incumbent", findings.gains)):

@@ -53,6 +53,8 @@ def main(control_fd: int) -> None:
 
 def _preload() -> None:
     warnings.filterwarnings("ignore", message="The given buffer is not writable")
+    # A confined arm cannot reach the management library; the device is another matter.
+    warnings.filterwarnings("ignore", message="Can't initialize NVML")
     torch.set_num_threads(1)
     # One tiny call of each kind touches the lazily set up parts of the library.
     torch.frombuffer(bytearray(64), dtype=torch.float32).add(1.0)
