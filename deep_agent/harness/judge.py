@@ -23,7 +23,7 @@ from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thr
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
 from deep_agent.harness.places import CudaDevice, Place
-from deep_agent.harness.rounds import PROTOCOLS, Rounds
+from deep_agent.harness.rounds import Rounds, protocol_of
 from deep_agent.harness.statistics import log_ratios, ratio
 from deep_agent.harness.timers import Timer
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
@@ -113,7 +113,7 @@ class DeviceJudge:
                         f"the bench of {problem.name!r} had to make room for another.", remedy="Judge it again."
                     )
                 bench.time_baselines()
-                if PROTOCOLS[request.profile].with_twin:
+                if protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin:
                     bench.start_twins()
                 verdict = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s))
                 findings = verdict.reach(candidate, incumbent)
@@ -217,6 +217,7 @@ class DeviceJudge:
             device=request.device,
             device_fingerprint=self._fingerprint,
             device_s=device_s,
+            timed_s=findings.timed_s,
             build_s=build_s,
             confinement=findings.confinement,
             seed=seed,
@@ -252,7 +253,7 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
         desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid).desks[uuid]}
         rounds = Rounds(stage, desks, workplace.timer, bench.chance, lambda: False)
         rounds.warm()
-        measured, _ = rounds.measure(PROTOCOLS["screen"], ())
+        measured, _ = rounds.measure(protocol_of("screen", on_device=workplace.place.index is not None), ())
         samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
     return ratio(samples)
 

@@ -38,6 +38,17 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "gate": Protocol(looks=(8, 14), checked_share=0.2, precise_at=0.004, with_twin=True),
     "verify": Protocol(looks=(16, 30), checked_share=0.3, precise_at=0.03, with_twin=True),
 }
+DEVICE_PROTOCOLS: Final[Mapping[str, Protocol]] = {
+    "screen": Protocol(looks=(8,), checked_share=0.2, precise_at=0.005, with_twin=False),
+    "gate": Protocol(looks=(16, 30), checked_share=0.2, precise_at=0.001, with_twin=True),
+    "verify": Protocol(looks=(30, 60), checked_share=0.3, precise_at=0.001, with_twin=True),
+}
+"""On a CUDA device a visit is quick and precise, but now and then a whole burst is slow: more of them, then."""
+
+
+def protocol_of(profile: str, *, on_device: bool) -> Protocol:
+    """Give the protocol of a profile on a kind of device."""
+    return (DEVICE_PROTOCOLS if on_device else PROTOCOLS)[profile]
 
 
 @dataclass(frozen=True, slots=True)

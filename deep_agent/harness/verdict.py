@@ -1,8 +1,9 @@
-"""Judges one loaded solution on a bench: answers first, then times. Loads torch through the bench.
+"""Judges one loaded solution on a bench: answers first, then times. Loads torch through the bench; reads a clock.
 
 The candidate's arm is new for every verdict and never serves another.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +15,7 @@ from deep_agent.harness.compare import Comparison
 from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong
 from deep_agent.harness.loading import load
-from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds
+from deep_agent.harness.rounds import HOPELESS_BELOW, Protocol, Rounds, protocol_of
 from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
@@ -74,6 +75,8 @@ class Findings:
     gains: list[LogRatios] = field(default_factory=list)
     noises: list[LogRatios] = field(default_factory=list)
     confinement: tuple[str, ...] = ()
+    timed_s: float = 0.0
+    """Wall seconds that timing took."""
     log: str = ""
 
     def overall(self) -> tuple[Ratio | None, Ratio | None, Ratio | None]:
@@ -91,7 +94,7 @@ class Verdict:
         """Keep what the verdict needs; `out_of_time` ends timing early, never examination."""
         self._workplace = workplace
         self._bench = bench
-        self._protocol: Protocol = PROTOCOLS[protocol]
+        self._protocol: Protocol = protocol_of(protocol, on_device=workplace.place.index is not None)
         self._in_double = protocol == "verify"
         self._out_of_time = out_of_time
 
@@ -106,7 +109,9 @@ class Verdict:
         findings.confinement = arm.confinement
         try:
             if self._admit(arm, candidate, findings) and self._examine(arm, candidate, findings):
+                started_s = time.perf_counter()
                 self._time(arm, candidate, incumbent, findings)
+                findings.timed_s = time.perf_counter() - started_s
         finally:
             findings.log = arm.last_words()
             arm.close()

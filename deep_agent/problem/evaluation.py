@@ -78,6 +78,8 @@ class Evaluation(FrozenValue):
     device_fingerprint: str
     device_s: Annotated[float, Field(ge=0)]
     """Seconds the device was held."""
+    timed_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds of these that went into timing; the rest is what a verdict costs whatever it times."""
     build_s: Annotated[float, Field(ge=0)]
     confinement: tuple[str, ...]
     """What confined the candidate, and what was missing on this machine, in words."""
