@@ -83,10 +83,10 @@ def write_problem(folder: Path, definition: dict[str, object], axes: dict[str, i
 def scale_problem(folder: Path, rows: int) -> Path:
     """Write the memory-bound problem: y = 2 x."""
     definition = {
-        "name": "scale", "axes": {"rows": {"type": "var"}, "cols": {"type": "var"}},
+        "name": "scale", "axes": {"rows": {"type": "var"}, "cols": {"type": "const", "value": 4096}},
         "inputs": {"x": tensor("rows", "cols")}, "outputs": {"y": tensor("rows", "cols")}, "reference": SCALE_REFERENCE,
     }  # fmt: skip
-    return write_problem(folder, definition, {"rows": rows, "cols": 4096}, {})
+    return write_problem(folder, definition, {"rows": rows}, {})
 
 
 def scale(number: int, extra: float = 0.0) -> Solution:
@@ -198,13 +198,13 @@ def controls(bench: Bench, home: Path) -> dict[str, object]:
     }  # fmt: skip
     bf16 = {"dtype": "bfloat16"}
     gemm = {
-        "name": "gemm", "axes": {"m": {"type": "var"}, "n": {"type": "var"}, "k": {"type": "var"}},
+        "name": "gemm", "axes": {"m": {"type": "var"}, "n": {"type": "const", "value": 4096}, "k": {"type": "const", "value": 4096}},
         "inputs": {"x": tensor("m", "k", **bf16), "weight": tensor("k", "n", **bf16), "bias": tensor("n", **bf16)},
         "outputs": {"y": tensor("m", "n", **bf16)}, "reference": GEMM_REFERENCE,
     }  # fmt: skip
     custom = {"indices": {"type": "custom"}, "table": {"type": "custom"}}
     g = write_problem(home / "gather", gather, {"tokens": 65536, "vocabulary": 128256, "width": 1024}, custom)
-    m = write_problem(home / "gemm", gemm, {"m": 4096, "n": 4096, "k": 4096}, {})
+    m = write_problem(home / "gemm", gemm, {"m": 4096}, {})
     return {
         "gather": control(
             bench,
