@@ -154,7 +154,7 @@ class Bench:
     def footprint_bytes(self) -> int:
         """Shared memory the bench holds."""
         desks = [desk for entry in self._all_arms() for desk in entry.desks.values()]
-        return sum(desk.output_bytes for desk in desks) + sum(stage.input_bytes for stage in self.stages.values())
+        return sum(desk.output_bytes for desk in desks) + sum(stage.shared_bytes for stage in self.stages.values())
 
     def _all_arms(self) -> Sequence[BaselineArm]:
         return (*self._arms, *self._twins.values())

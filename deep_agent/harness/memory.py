@@ -160,7 +160,7 @@ class Region:
             end = -(-(offset + placed.n_bytes + RED_ZONE_BYTES) // PAGE_BYTES) * PAGE_BYTES
         self._backing = allocate(end)
         self.content = self._backing.content
-        self.n_bytes = self.content.numel()
+        self.n_bytes: int = self.content.numel()
         self.tensors = {name: self._view(placed) for name, placed in self.placements.items()}
         self.paint_red_zones()
 

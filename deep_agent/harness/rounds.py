@@ -40,7 +40,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 }
 DEVICE_PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "screen": Protocol(looks=(8,), checked_share=0.2, precise_at=0.005, with_twin=False),
-    "gate": Protocol(looks=(16, 30), checked_share=0.2, precise_at=0.001, with_twin=True),
+    "gate": Protocol(looks=(12, 24), checked_share=0.2, precise_at=0.001, with_twin=True),
     "verify": Protocol(looks=(30, 60), checked_share=0.3, precise_at=0.001, with_twin=True),
 }
 """On a CUDA device a visit is quick and precise, but now and then a whole burst is slow: more of them, then."""

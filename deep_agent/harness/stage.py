@@ -62,6 +62,8 @@ class Desk:
     arm: Arm
     slots: list[Slot] = field(default_factory=list)
     """By input set; on the host they share one region of outputs."""
+    owns_outputs: bool = True
+    """Whether the outputs are this arm's alone."""
     collects: bool = False
     """Whether the solution returns its results."""
     call_timeout_s: float = CALL_TIMEOUT_S
@@ -74,14 +76,14 @@ class Desk:
     @property
     def output_bytes(self) -> int:
         """Shared memory of the outputs."""
-        return sum(region.n_bytes for region in self._regions())
+        return sum(region.n_bytes for region in self._regions()) if self.owns_outputs else 0
 
     def _regions(self) -> list[Region]:
         return list({id(slot.outputs): slot.outputs for slot in self.slots}.values())
 
     def close(self) -> None:
         """Give the outputs back; idempotent."""
-        for region in self._regions():
+        for region in self._regions() if self.owns_outputs else ():
             region.close()
         self.slots.clear()
 
@@ -100,17 +102,9 @@ class Stage:
         self._chance = chance
         self._next_binding = chance.randrange(1000)
         on_device = place.index is not None
-        self._key = (
-            torch.randint(
-                2**31,
-                (DIGEST_WORDS,),
-                dtype=torch.int32,
-                generator=place.generator(chance.getrandbits(62)),
-                device=place.torch_device,
-            )
-            if on_device
-            else None
-        )
+        # Where memory lies on a device is worth half a per cent, and arms take turns: they write to the same place.
+        self._common_outputs = tuple(self._new_outputs() for _ in self._sets) if on_device else ()
+        self._key = _digest_key(place, chance) if on_device else None
         for inputs in self._sets:
             self._watch(inputs)
 
@@ -125,18 +119,20 @@ class Stage:
 
     def seat(self, arm: Arm, *, collects: bool, call_timeout_s: float = CALL_TIMEOUT_S) -> Desk:
         """Give an arm its outputs and show it the inputs; raises ArmFailed."""
+        on_device = self.place.index is not None
+        desk = Desk(arm, collects=collects, call_timeout_s=call_timeout_s, owns_outputs=not on_device)
+        own = None if on_device else self._new_outputs()
+        for number, inputs in enumerate(self._sets):
+            self._next_binding += 1 + self._chance.randrange(9)
+            desk.slots.append(Slot(self._next_binding, own or self._common_outputs[number]))
+            self._bind(arm, inputs, desk.slots[-1])
+        return desk
+
+    def _new_outputs(self) -> Region:
         definition = self.reference.definition
         sizes = definition.sizes(self.workload.axes)
         specs = {name: (definition.shape(name, sizes), spec.dtype) for name, spec in definition.outputs.items()}
-        desk = Desk(arm, collects=collects, call_timeout_s=call_timeout_s)
-        outputs: Region | None = None
-        for inputs in self._sets:
-            if outputs is None or self.place.index is not None:
-                outputs = self.place.region(specs, self._chance, sealed=False)
-            self._next_binding += 1 + self._chance.randrange(9)
-            desk.slots.append(Slot(self._next_binding, outputs))
-            self._bind(arm, inputs, desk.slots[-1])
-        return desk
+        return self.place.region(specs, self._chance, sealed=False)
 
     def _bind(self, arm: Arm, inputs: InputSet, slot: Slot) -> None:
         described = [
@@ -219,9 +215,9 @@ class Stage:
         return worst
 
     @property
-    def input_bytes(self) -> int:
-        """Shared memory of the input sets."""
-        return sum(inputs.region.n_bytes for inputs in self._sets)
+    def shared_bytes(self) -> int:
+        """Shared memory of the input sets, and of the outputs that all arms share."""
+        return sum(inputs.region.n_bytes for inputs in self._sets) + sum(one.n_bytes for one in self._common_outputs)
 
     def expected_in_double(self, index: int) -> tuple[torch.Tensor, ...]:
         """Run the reference in float64 on an input set."""
@@ -231,6 +227,13 @@ class Stage:
         """Give the inputs back."""
         for inputs in self._sets:
             inputs.close()
+        for outputs in self._common_outputs:
+            outputs.close()
+
+
+def _digest_key(place: Place, chance: Random) -> torch.Tensor:
+    generator = place.generator(chance.getrandbits(62))
+    return torch.randint(2**31, (DIGEST_WORDS,), dtype=torch.int32, generator=generator, device=place.torch_device)
 
 
 def refusal(failure: ArmFailed) -> Comparison:
