@@ -13,6 +13,7 @@ import psutil
 from rich.text import Text
 
 from deep_agent.errors import DeepAgentError
+from deep_agent.harness.toolchains import TOOLCHAINS, Find, Toolchain, find, missing
 from deep_agent.problem.value import FrozenValue
 from deep_agent.settings import Settings, load
 from services.cli import terminal
@@ -39,7 +40,7 @@ class Check(FrozenValue):
 def run(*, json_out: bool) -> int:
     """Check everything and tell; gives 1 when something needed is missing."""
     settings = load()
-    checks = [*_programs(), _python(), _torch(), *_machine(settings.home_path), *_home(settings)]
+    checks = [*_programs(), _python(), _torch(), *_languages(), *_machine(settings.home_path), *_home(settings)]
     works = all(check.ok for check in checks if check.needed)
     if json_out:
         terminal.print_json({"ok": works, "checks": [check.model_dump() for check in checks]})
@@ -99,6 +100,24 @@ def _torch() -> Check:
     except importlib.metadata.PackageNotFoundError:
         found, ok = "not installed", False
     return Check(name="torch", ok=ok, needed=True, found=found, remedy="pip install 'deep-agent[worker]'")
+
+
+def _languages(here: Find = find) -> list[Check]:
+    """One check a language: whether solutions in it can be built here, on a device of its kind."""
+    return [_language(toolchain, here) for toolchain in TOOLCHAINS.values()]
+
+
+def _language(toolchain: Toolchain, here: Find) -> Check:
+    lacking = missing(toolchain.language, here)
+    kinds = " and ".join(toolchain.devices)
+    found = f"lacks {', '.join(need.name for need in lacking)}" if lacking else "toolchain is here"
+    return Check(
+        name=f"language {toolchain.language}",
+        ok=not lacking,
+        needed=False,
+        found=f"{found}; for {kinds} devices",
+        remedy=" ".join(need.remedy for need in lacking),
+    )
 
 
 def _machine(home: Path) -> list[Check]:
