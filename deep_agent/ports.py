@@ -35,9 +35,10 @@ from deep_agent.htdag.search import SearchDecision, SearchHistory
 from deep_agent.problem.analysis import Analysis
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.solution import Solution
 
 
 def ignore_progress(_step: str) -> None:
@@ -80,6 +81,14 @@ class Judge(Protocol):
         Raises:
             InvalidInput: the reference raises, returns NaN, or a workload does not fit in memory.
             MissingTool: torch or a compiler is absent.
+            HarnessFailed: the judge broke.
+        """
+        ...
+
+    def build(self, solution: Solution, device: str) -> Build:
+        """Build a solution for a device and keep the object for `evaluate`; never waits for the device.
+
+        Raises:
             HarnessFailed: the judge broke.
         """
         ...

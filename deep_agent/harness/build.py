@@ -1,7 +1,8 @@
 """Builds native solutions, content-addressed, failures cached too. Starts compilers; never holds a device.
 
-A build's identity is the solution's hash with the compiler's version and the fixed flags, so equal sources
-are compiled once and a checked object is, byte for byte, the one that is timed.
+A build's identity is the solution's hash (sources, paths, entry, language, binding, calling style, flags, target)
+with the fixed flags and everything of this machine that shapes an object, so equal sources are compiled once and a
+checked object is, byte for byte, the one that is timed. A failure is kept only when the sources are to blame.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from typing import Final
 import tvm_ffi
 
 from deep_agent.errors import MissingTool
+from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import Language, Solution
 
 BUILD_TIMEOUT_S: Final = 120.0
@@ -27,7 +29,16 @@ ALLOWED_FLAGS: Final = frozenset(
     {"-O1", "-O2", "-O3", "-Ofast", "-ffast-math", "-funroll-loops", "-fno-math-errno", "-fopenmp"}
 )
 """Extra flags a solution may ask for; none of them reads files or runs programs."""
+NATIVE_PREFIX: Final = "__tvm_ffi_"
+"""What the calling convention puts before an entry's name."""
 _DIAGNOSTICS_CHARS: Final = 8000
+_HINDRANCES: Final = (
+    "fatal error: Killed signal",
+    "No space left on device",
+    "Cannot allocate memory",
+    "out of memory",
+)
+"""What a compiler says when the machine, not the source, stopped it."""
 _CXX_SUFFIXES: Final = {".cpp", ".cc", ".cxx", ".c"}
 
 
@@ -37,15 +48,19 @@ class Built:
 
     artefact: bytes
     artefact_hash: str
-    """SHA-256 of the object: equal ones compute the same."""
+    """SHA-256 of the object's bytes."""
+    machine_code_hash: str
+    """Fingerprint without names and paths: equal ones compute the same, whatever their sources look like."""
     from_cache: bool
 
 
 @dataclass(frozen=True, slots=True)
 class NotBuilt:
-    """Why there is none: the compiler's words or a refused flag."""
+    """Why there is none: the compiler's words, a refused flag or an absent toolchain."""
 
     diagnostics: str
+    is_final: bool = True
+    """Whether the same sources fail again; a deadline or a killed compiler says nothing about them."""
 
 
 class Builder:
@@ -64,21 +79,45 @@ class Builder:
         refused = _refused(solution)
         if refused:
             return NotBuilt(refused)
-        key = hashlib.sha256("\0".join((solution.content_hash, compiler_version(), *FLAGS)).encode()).hexdigest()
+        key = build_key(solution)
         folder = self._cache / key[:2]
         done, failed = folder / f"{key}.so", folder / f"{key}.err"
         if done.exists():
-            artefact = done.read_bytes()
-            return Built(artefact, hashlib.sha256(artefact).hexdigest(), from_cache=True)
+            return _built(solution, done.read_bytes(), from_cache=True)
         if failed.exists():
             return NotBuilt(failed.read_text())
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as staging:
             outcome = _compile(solution, Path(staging))
+            if isinstance(outcome, NotBuilt) and not outcome.is_final:
+                return outcome
             kept = Path(staging) / ("kept.so" if isinstance(outcome, Built) else "kept.err")
             kept.write_bytes(outcome.artefact if isinstance(outcome, Built) else outcome.diagnostics.encode())
             kept.replace(done if isinstance(outcome, Built) else failed)
         return outcome
+
+
+def build_key(solution: Solution) -> str:
+    """Name a build: SHA-256 over the solution and all that shapes its object on this machine."""
+    parts = (solution.content_hash, *FLAGS, compiler_version(), compiler_target(), headers_hash())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def compiler_target() -> str:
+    """Spell out what `-march=native` means here, so that a cache on a shared disk serves each machine its own."""
+    command = [COMPILER, *FLAGS[:2], "-Q", "--help=target"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+@lru_cache(maxsize=1)
+def headers_hash() -> str:
+    """Hash the headers that solutions are compiled with, and name the C library."""
+    digest = hashlib.sha256((os.confstr("CS_GNU_LIBC_VERSION") or "").encode())
+    for folder in _include_folders():
+        for header in sorted(Path(folder).rglob("*.h")):
+            digest.update(str(header.relative_to(folder)).encode() + b"\0" + header.read_bytes())
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=1)
@@ -95,8 +134,7 @@ def compiler_version() -> str:
 def _refused(solution: Solution) -> str:
     spec = solution.spec
     if set(spec.languages) != {Language.CPP}:
-        wanted = ", ".join(spec.languages)
-        return f"{wanted} needs a CUDA device; on a CPU device use `cpp` or `pytorch`."
+        return f"{', '.join(spec.languages)} is not built with {COMPILER}."
     if spec.binding == "torch":
         return "spec.binding `torch` is not built on a CPU device; export a TVM-FFI function and set `tvm-ffi`."
     options = spec.compile_options
@@ -133,8 +171,18 @@ def _compile(solution: Solution, staging: Path) -> Built | NotBuilt:
             said, _ = process.communicate(timeout=BUILD_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return NotBuilt(f"{COMPILER} took longer than {BUILD_TIMEOUT_S:.0f} s and was stopped.")
+            return NotBuilt(f"{COMPILER} took longer than {BUILD_TIMEOUT_S:.0f} s and was stopped.", is_final=False)
     if process.returncode != 0:
-        return NotBuilt(said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS])
-    artefact = (staging / "solution.so").read_bytes()
-    return Built(artefact, hashlib.sha256(artefact).hexdigest(), from_cache=False)
+        words = said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS]
+        return NotBuilt(words, is_final=not _was_hindered(process.returncode, words))
+    return _built(solution, (staging / "solution.so").read_bytes(), from_cache=False)
+
+
+def _built(solution: Solution, artefact: bytes, *, from_cache: bool) -> Built:
+    code = machine_code_hash(artefact, NATIVE_PREFIX + solution.spec.entry_function)
+    return Built(artefact, hashlib.sha256(artefact).hexdigest(), code, from_cache)
+
+
+def _was_hindered(returncode: int, words: str) -> bool:
+    """Whether the machine stopped the compiler: it was killed, or memory or disk ran out."""
+    return returncode < 0 or any(sign in words for sign in _HINDRANCES)

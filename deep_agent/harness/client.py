@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from deep_agent import errors
 from deep_agent.ports import ignore_progress
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.solution import Solution
 
 _ERRORS: Final[Mapping[str, type[errors.DeepAgentError]]] = {
     "InvalidInput": errors.InvalidInput,
@@ -66,6 +67,11 @@ class JudgeProcess:
         """See the port; `progress` is told each step in a few words."""
         request = {"verb": "characterize", "problem_dir": problem_dir, "device": device}
         return Characterization.model_validate(self._ask(request, progress))
+
+    def build(self, solution: Solution, device: str) -> Build:
+        """See the port."""
+        asked = {"verb": "build", "solution": solution.model_dump(mode="json"), "device": device}
+        return Build.model_validate(self._ask(asked, ignore_progress))
 
     def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = ignore_progress) -> Evaluation:
         """See the port; `progress` is told each step in a few words."""

@@ -24,8 +24,9 @@ from deep_agent.harness.folders import Folders
 from deep_agent.harness.rounds import PROTOCOLS, Rounds
 from deep_agent.harness.stage import CacheFlush
 from deep_agent.harness.statistics import log_ratios, ratio
+from deep_agent.harness.toolchains import obstacle
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest, Ratio
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest, Ratio
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.readers import read_problem
@@ -87,6 +88,21 @@ class CpuJudge:
             device_s=timed_s + noise_s,
         )
 
+    def build(self, solution: Solution, device: str) -> Build:
+        """Build a solution; see the `Judge` port."""
+        thread_count(device)
+        started_s = time.perf_counter()
+        made = self._prepare(solution)
+        build_s = time.perf_counter() - started_s
+        if isinstance(made, NotBuilt):
+            return Build(is_built=False, diagnostics=made.diagnostics, build_s=build_s)
+        return Build(
+            is_built=True,
+            machine_code_hash=made.machine_code_hash,
+            build_s=build_s,
+            from_cache=made.from_cache,
+        )
+
     def evaluate(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
         """Build, examine and time a solution; see the `Judge` port."""
         problem = _read(request.problem_dir)
@@ -123,10 +139,15 @@ class CpuJudge:
         return self._evaluation(request, problem, findings, seed=bench.seed, device_s=device_s, build_s=build_s)
 
     def _prepare(self, solution: Solution) -> Prepared | NotBuilt:
+        hindered = obstacle(solution.spec.languages, "cpu")
+        if hindered is not None:
+            return NotBuilt(hindered.words, is_final=False)
         if solution.spec.is_python:
             return Prepared(solution, None)
         built = self._builder.build(solution)
-        return built if isinstance(built, NotBuilt) else Prepared(solution, built.artefact)
+        if isinstance(built, NotBuilt):
+            return built
+        return Prepared(solution, built.artefact, built.machine_code_hash, built.from_cache)
 
     def _workplace(self, problem: Problem, device: str) -> Workplace:
         if self._flush is None:
