@@ -14,10 +14,23 @@ from deep_agent.executor import control, submit
 from deep_agent.executor.engine import Engine
 from deep_agent.executor.folder import JobFolder
 from deep_agent.executor.scoring import scored
+from deep_agent.executor.sets.judging import judge_set
+from deep_agent.executor.sets.values import SetReport, SetRequest
 from deep_agent.htdag.goal import Goal
 from deep_agent.htdag.hop import Accepted, IdempotencyKey
 from deep_agent.htdag.job import Job
-from deep_agent.ports import Analyst, Blobs, Clock, Deliveries, DeviceCatalog, HomeLock, JobReads, Judge, Store
+from deep_agent.ports import (
+    Analyst,
+    Blobs,
+    Clock,
+    Deliveries,
+    DeviceCatalog,
+    HomeLock,
+    JobReads,
+    Judge,
+    Store,
+    ignore_progress,
+)
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
@@ -193,6 +206,11 @@ class DeepAgent:
             # The judge ran the reference; without a bound there is no score, and the verdict stands.
             bounds = ()
         return scored(found, bounds)
+
+    def evaluate_set(self, request: SetRequest, progress: Callable[[str], None] = ignore_progress) -> SetReport:
+        """Judge every solution of a folder on its problem and append traces; raises as `judge_set`."""
+        device = self._parts.devices.resolve(request.device)
+        return judge_set(request, device, self._parts.judge, self._parts.clock, progress)
 
     def bound(self, problem: str, *, device: str) -> BoundReport:
         """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""
