@@ -54,7 +54,7 @@ def collect(problems: Path, solutions: Path, device: DeviceModel) -> Collection:
         try:
             problem = read_problem(folder, device.kind)
         except InvalidInput as error:
-            refused.append(SetRefusal(place=str(folder), reason=str(error)))
+            refused.append(_refusal(folder, error))
             unreadable[folder.name] = str(error)
             continue
         if problem.name in known:
@@ -108,7 +108,7 @@ def _pair(
         try:
             solution = read_solution(file)
         except InvalidInput as error:
-            refused.append(SetRefusal(place=str(file), reason=str(error)))
+            refused.append(_refusal(file, error))
             continue
         if solution.definition in known:
             folder, problem = known[solution.definition]
@@ -119,6 +119,10 @@ def _pair(
         refused.append(
             SetRefusal(place=str(file), reason=f"{solution.name!r} is for definition {solution.definition!r}: {reason}")
         )
+
+
+def _refusal(place: Path, error: InvalidInput) -> SetRefusal:
+    return SetRefusal(place=str(place), reason=str(error).removeprefix(f"{place}: "))
 
 
 def _distinct(entries: list[Entry]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:

@@ -66,7 +66,8 @@ def _with_reason(one: WorkloadEvaluation, evaluation: Evaluation) -> WorkloadEva
     if one.status is EvaluationStatus.PASSED:
         extra = _evidence(one, evaluation)
         return one.model_copy(update={"correctness": _with_extra(one.correctness, extra), "message": ""})
-    words = "\n".join(part for part in (one.message, evaluation.log) if part)[:MAX_LOG_CHARS]
+    parts = (evaluation.log,) if one.message in evaluation.log else (one.message, evaluation.log)
+    words = "\n".join(part for part in parts if part)[:MAX_LOG_CHARS]
     if one.status is not EvaluationStatus.INCORRECT_NUMERICAL:
         return one.model_copy(update={"message": words or "the judge gave no further words"})
     correctness = one.correctness or Correctness(extra=dict(NOT_EXAMINED))
