@@ -38,6 +38,7 @@ from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.solution import Solution
 
 
@@ -99,6 +100,21 @@ class Judge(Protocol):
 
     def close(self) -> None:
         """End the judge's processes; idempotent."""
+        ...
+
+
+class Profiler(Protocol):
+    """Explains what holds a solution back; nothing it does is part of a timing that counts."""
+
+    def profile(
+        self, request: ProfileRequest, progress: Callable[[str], None] = ignore_progress
+    ) -> Profile | NotProfiled:
+        """Run a build made for this, confined, in a process of its own, and count; waits for the device.
+
+        Raises:
+            InvalidInput: unknown device or workload, or the reference fails on it.
+            HarnessFailed: the judge broke.
+        """
         ...
 
 

@@ -10,6 +10,7 @@ from deep_agent.ports import Clock, Deliveries, JobReads, ignore_progress
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile
 from deep_agent.problem.solution import Solution
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ class Application(Protocol):
             InvalidInput: no problem, no solution, an unknown device, or a trace file that holds something else.
             Conflict: another process writes the trace file.
             ResourceExhausted: the trace file cannot be written.
+        """
+        ...
+
+    def profile(
+        self, problem: str, solution: Solution, *, device: str, workload: str | None = None
+    ) -> Profile | NotProfiled:
+        """Explain what holds a solution back on one workload, the first when none is named.
+
+        Raises:
+            InvalidInput: a problem, workload or device that is unknown.
+            HarnessFailed: the judge broke.
         """
         ...
 

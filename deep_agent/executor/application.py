@@ -28,6 +28,7 @@ from deep_agent.ports import (
     HomeLock,
     JobReads,
     Judge,
+    Profiler,
     Store,
     ignore_progress,
 )
@@ -36,6 +37,7 @@ from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
 from deep_agent.problem.footprint import check_sizes
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.readers import problem_directories, read_problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.value import FrozenValue
@@ -60,6 +62,8 @@ class ApplicationParts:
     clock: Clock
     engine: Engine
     judge: Judge
+    profiler: Profiler
+    """The judge's program too; `judge` is the one that is closed."""
     analyst: Analyst
     devices: DeviceCatalog
     blobs: Blobs
@@ -211,6 +215,27 @@ class DeepAgent:
         """Judge every solution of a folder on its problem and append traces; raises as `judge_set`."""
         device = self._parts.devices.resolve(request.device)
         return judge_set(request, device, self._parts.judge, self._parts.clock, progress)
+
+    def profile(
+        self, problem: str, solution: Solution, *, device: str, workload: str | None = None
+    ) -> Profile | NotProfiled:
+        """Explain what holds a solution back on one workload; raises as `Profiler.profile`."""
+        folder = self._find(problem)
+        model = self._parts.devices.resolve(device)
+        known = read_problem(folder, model.kind)
+        request = ProfileRequest(
+            problem_dir=str(folder),
+            solution=solution,
+            device=model,
+            workload=workload or known.workloads[0].uuid,
+        )
+        try:
+            bounds = self._parts.analyst.bounds(known, model)
+        except InvalidInput:
+            # Without a bound the least traffic is that of inputs and outputs.
+            bounds = ()
+        bound = next((one for one in bounds if one.workload == request.workload), None)
+        return self._parts.profiler.profile(request.model_copy(update={"bound": bound}))
 
     def bound(self, problem: str, *, device: str) -> BoundReport:
         """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""

@@ -148,13 +148,27 @@ def _include_folders() -> tuple[str, ...]:
 
 
 def _compile(solution: Solution, staging: Path) -> Built | NotBuilt:
+    made = compile_in(solution, staging)
+    return made if isinstance(made, NotBuilt) else _built(solution, made, from_cache=False)
+
+
+def compile_in(solution: Solution, staging: Path, extra_flags: tuple[str, ...] = ()) -> bytes | NotBuilt:
+    """Compile a solution in a folder of its own and give the object; reports of extra flags stay in the folder.
+
+    Raises:
+        MissingTool: there is no g++.
+    """
+    refused = _refused(solution)
+    if refused:
+        return NotBuilt(refused)
+    compiler_version()
     for source in solution.sources:
         target = staging / "src" / source.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.content)
     units = [source.path for source in solution.sources if Path(source.path).suffix in _CXX_SUFFIXES]
     options = solution.spec.compile_options
-    command = [COMPILER, *FLAGS, *(() if options is None else options.cflags)]
+    command = [COMPILER, *FLAGS, *(() if options is None else options.cflags), *extra_flags]
     command += [f"-isystem{folder}" for folder in _include_folders()]
     command += ["-I.", *units, "-o", "../solution.so"]
     # A compiler is fed hostile text: it runs in a group of its own, with an empty environment and a deadline.
@@ -175,7 +189,7 @@ def _compile(solution: Solution, staging: Path) -> Built | NotBuilt:
     if process.returncode != 0:
         words = said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS]
         return NotBuilt(words, is_final=not _was_hindered(process.returncode, words))
-    return _built(solution, (staging / "solution.so").read_bytes(), from_cache=False)
+    return (staging / "solution.so").read_bytes()
 
 
 def _built(solution: Solution, artefact: bytes, *, from_cache: bool) -> Built:

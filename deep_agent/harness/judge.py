@@ -21,6 +21,7 @@ from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.build import Builder, NotBuilt
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
+from deep_agent.harness.profiling.cpu import CpuProfiling
 from deep_agent.harness.rounds import PROTOCOLS, Rounds
 from deep_agent.harness.stage import CacheFlush
 from deep_agent.harness.statistics import log_ratios, ratio
@@ -29,6 +30,7 @@ from deep_agent.harness.verdict import Findings, Prepared, Verdict
 from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest, Ratio
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.readers import read_problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
@@ -137,6 +139,21 @@ class CpuJudge:
             if request.profile == "verify":
                 bench.close()
         return self._evaluation(request, problem, findings, seed=bench.seed, device_s=device_s, build_s=build_s)
+
+    def profile(self, request: ProfileRequest, progress: Progress) -> Profile | NotProfiled:
+        """Explain what holds a solution back; see the `Profiler` port."""
+        problem = _read(request.problem_dir)
+        _require_same(problem, request.solution)
+        progress("building")
+        prepared = self._prepare(request.solution)
+        if isinstance(prepared, NotBuilt):
+            return NotProfiled(status=EvaluationStatus.COMPILE_ERROR, reason=prepared.diagnostics)
+        workplace = self._workplace(problem, request.device.name)
+        with CpuProfiling(workplace, problem, request, prepared) as profiling:
+            progress("waiting for the device")
+            with self._device:
+                progress("profiling")
+                return profiling.run()
 
     def _prepare(self, solution: Solution) -> Prepared | NotBuilt:
         hindered = obstacle(solution.spec.languages, "cpu")

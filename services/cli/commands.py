@@ -10,6 +10,7 @@ from services.cli import doctor as doctor_command
 from services.cli import inspect as inspect_command
 from services.cli import jobs as jobs_command
 from services.cli import optimize as optimize_command
+from services.cli import profile as profile_command
 from services.cli import serve as serve_command
 from services.cli import sets as sets_command
 from services.cli.durations import parse_duration
@@ -100,6 +101,19 @@ def bound(
 ) -> None:
     """Compute how fast a problem could be on a device, and what limits it."""
     raise typer.Exit(inspect_command.bound(problem, device=device, explain=explain, json_out=json_out))
+
+
+@app.command()
+def profile(
+    problem: Annotated[str, typer.Argument(help="Problem folder, or name of a known problem.")],
+    *,
+    solution: Annotated[Path, typer.Option(help="A solution.json in the public format.")],
+    workload: Annotated[str | None, typer.Option(help="Uuid of the workload to run; the first by default.")] = None,
+    device: Device = "auto",
+    json_out: Json = False,
+) -> None:
+    """Say what holds a solution back, with the three figures that say so; nothing it does counts as a timing."""
+    raise typer.Exit(profile_command.run(problem, solution, workload=workload, device=device, json_out=json_out))
 
 
 @app.command()
