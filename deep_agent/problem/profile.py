@@ -20,7 +20,8 @@ class Figure(FrozenValue):
     """One number a profile rests on."""
 
     name: str
-    value: Annotated[float, Field(allow_inf_nan=False)]
+    value: Annotated[float, Field(allow_inf_nan=False)] | None
+    """None where it was not counted."""
     unit: str
     """Such as `%`, `us`, `bytes`; empty for a plain count."""
 

@@ -40,5 +40,7 @@ def _print(found: Profile) -> None:
 
 
 def _written(figure: Figure) -> str:
+    if figure.value is None:
+        return "not counted"
     digits = ",.0f" if figure.value == int(figure.value) or abs(figure.value) >= 1000 else ".3g"
     return f"{figure.value:{digits}} {figure.unit}".strip()

@@ -26,7 +26,7 @@ class LoopRemark:
 
 
 def loop_remarks(report: str, sources: Sequence[str]) -> tuple[LoopRemark, ...]:
-    """Read one remark a loop of the solution's own files, in the order of the report.
+    """Read one remark a loop of the solution's own files, in the order of its files' lines.
 
     A loop is often reported several times (as it is, unrolled, as a remainder); the widest vectors count, and a
     failure counts only when nothing succeeded on its line.
@@ -50,7 +50,12 @@ def loop_remarks(report: str, sources: Sequence[str]) -> tuple[LoopRemark, ...]:
             if not known.vector_bytes and not known.reason:
                 found[pending] = LoopRemark(pending, 0, remark["words"].strip()[:200])
             pending = None
-    return tuple(found.values())
+    return tuple(sorted(found.values(), key=lambda one: _by_line(one.place)))
+
+
+def _by_line(place: str) -> tuple[str, int]:
+    file, _, line = place.rpartition(":")
+    return file, int(line)
 
 
 def largest_stack_bytes(reports: Sequence[str]) -> int | None:

@@ -40,17 +40,19 @@ def diagnose(
     bandwidth = seen.moved_bytes / (seen.time_us * 1e-6) / device.fastest_bytes_per_s()
     arithmetic = _arithmetic_share(seen, device, bound)
     memory_figure = Figure(name="share of the measured bandwidth", value=100 * bandwidth, unit="%")
-    arithmetic_figure = Figure(name="share of the peak multiply-add rate", value=100 * arithmetic, unit="%")
+    known = None if arithmetic is None else 100 * arithmetic
+    arithmetic_figure = Figure(name="share of the peak multiply-add rate", value=known, unit="%")
     time_figure = Figure(name="time of a call while profiled", value=seen.time_us, unit="us")
     packed = None if seen.mix is None else seen.mix.packed_share
-    if max(bandwidth, arithmetic) >= NEAR_A_LIMIT:
-        nearest: Bottleneck = "memory" if bandwidth >= arithmetic else "compute"
+    if max(bandwidth, arithmetic or 0.0) >= NEAR_A_LIMIT:
+        nearest: Bottleneck = "memory" if bandwidth >= (arithmetic or 0.0) else "compute"
         return nearest, (memory_figure, arithmetic_figure, time_figure)
     if seen.mix is None or packed is None:
         return ("unknown" if seen.mix is None else "latency"), (memory_figure, arithmetic_figure, time_figure)
     packed_figure = Figure(name="packed share of floating-point arithmetic in loops", value=100 * packed, unit="%")
     if packed < VECTORISED:
-        return "scalar", (packed_figure, memory_figure, arithmetic_figure)
+        calls_figure = Figure(name="calls inside innermost loops", value=seen.mix.n_calls, unit="")
+        return "scalar", (packed_figure, calls_figure, memory_figure)
     per_cycle = None if seen.counts is None else seen.counts.instructions_per_cycle
     if per_cycle is not None:
         return "latency", (
@@ -61,10 +63,10 @@ def diagnose(
     return "latency", (memory_figure, arithmetic_figure, packed_figure)
 
 
-def _arithmetic_share(seen: CpuObservation, device: DeviceModel, bound: SolBound | None) -> float:
-    """Time the multiply-adds alone would take at the peak, over the time of a call; 0 where they are not known."""
+def _arithmetic_share(seen: CpuObservation, device: DeviceModel, bound: SolBound | None) -> float | None:
+    """Time the multiply-adds alone would take at the peak, over the time of a call; None where they are not known."""
     if bound is None:
-        return 0.0
+        return None
     least_s = sum(macs / device.peak_mac_per_s(dtype) for dtype, macs in bound.work.macs.items())
     return least_s / (seen.time_us * 1e-6)
 
