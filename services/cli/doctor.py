@@ -64,6 +64,8 @@ def _programs() -> list[Check]:
         _program("g++", needed=True, remedy="apt install g++ (Debian), dnf install gcc-c++ (Fedora)"),
         _program("git", needed=False, remedy="apt install git; lineages can then be looked at with it"),
         _program("bwrap", needed=False, remedy="apt install bubblewrap; candidates are then confined more tightly"),
+        _program("objdump", needed=False, remedy="apt install binutils; profiles then read a build's instructions"),
+        _program("perf", needed=False, remedy="apt install linux-perf; profiles then hold counters"),
         _program("chromium", needed=False, remedy="apt install chromium; only the browser tests use it"),
     ]
 
