@@ -1,6 +1,7 @@
 """Finds the problems and solutions of a set and pairs them. Reads folders; whatever cannot be read is told, not raised."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +58,23 @@ def collect(problems: Path, solutions: Path, device: DeviceModel) -> Collection:
             refused.append(_refusal(folder, error))
             unreadable[folder.name] = str(error)
             continue
-        if problem.name in known:
-            other = known[problem.name][0]
-            reason = f"its definition is called {problem.name!r}, as that of {other}. Rename one of them."
+        reason = _ambiguity(problem, known)
+        if reason:
             refused.append(SetRefusal(place=str(folder), reason=reason))
+            unreadable.setdefault(problem.name, reason)
             continue
         known[problem.name] = (folder, problem)
     paired = list(_pair(files, known, unreadable, refused))
     entries, same = _distinct(sorted(paired, key=lambda one: (one.problem.name, str(one.file))))
     return Collection(entries, len(known), tuple(refused), same)
+
+
+def _ambiguity(problem: Problem, known: dict[str, tuple[Path, Problem]]) -> str:
+    """Say what would make rows of a problem mistakable; empty when nothing does."""
+    if problem.name in known:
+        return f"its definition is called {problem.name!r}, as that of {known[problem.name][0]}. Rename one of them."
+    repeated = [uuid for uuid, n in Counter(one.uuid for one in problem.workloads).items() if n > 1]
+    return f"uuid {repeated[0]!r} is used twice. Give each workload its own." if repeated else ""
 
 
 def problem_folders(root: Path) -> tuple[Path, ...]:

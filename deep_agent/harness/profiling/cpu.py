@@ -53,6 +53,8 @@ RUN_S: Final = 1.5
 N_CALLS: Final = (5, 2000)
 """Least and most calls."""
 TOOL_TIMEOUT_S: Final = 20.0
+MOST_OBJECT_BYTES: Final = 16 * 2**20
+"""A larger object would disassemble into gigabytes of text."""
 _PERF_START_S: Final = 0.3
 """What perf is given to attach before the first call."""
 _MOST_LOOPS_TOLD: Final = 12
@@ -216,6 +218,9 @@ def _mix(path: Path, notes: list[str]) -> InstructionMix | None:
     objdump = shutil.which("objdump", path=PROGRAM_PATH)
     if objdump is None or platform.machine() not in _X86:
         notes.append("the instruction mix needs objdump (`apt-get install binutils`) and an x86-64 processor.")
+        return None
+    if path.stat().st_size > MOST_OBJECT_BYTES:
+        notes.append(f"the object is larger than {MOST_OBJECT_BYTES >> 20} MiB: its instructions were not read.")
         return None
     command = [objdump, "-d", "--no-show-raw-insn", "-M", "intel", str(path)]
     try:

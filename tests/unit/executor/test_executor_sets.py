@@ -182,6 +182,24 @@ def test_a_problem_that_cannot_be_read_takes_only_its_own_solutions_out(folder):
     assert report.n_written == 6
 
 
+def test_a_uuid_used_twice_makes_rows_mistakable_and_takes_the_problem_out(folder):
+    path = folder / "problems/L1/double/workload.jsonl"
+    path.write_text((make_workload("w1").model_dump_json() + "\n") * 2)
+    judge = SetJudge()
+    report = judged(folder, judge)
+    assert (judge.asked, report.n_written) == ([], 0)
+    assert all("'w1' is used twice" in one.reason for one in report.refused)
+    assert len(report.refused) == 4
+
+
+@pytest.mark.parametrize("text", ['"just text"', "[]", "{}", '{"name": "\\ud800"}', "[" * 100_000, "\x00"])
+def test_no_file_called_solution_can_end_the_whole(folder, text):
+    (folder / "solutions/solution-odd.json").write_text(text)
+    report = judged(folder, SetJudge())
+    assert [one.place.rpartition("/")[2] for one in report.refused] == ["solution-odd.json"]
+    assert report.n_written == 6
+
+
 @pytest.mark.parametrize("empty", ["problems", "solutions"])
 def test_a_set_without_problems_or_solutions_is_refused(folder, tmp_path, empty):
     (tmp_path / "nothing").mkdir()
