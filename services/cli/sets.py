@@ -26,7 +26,11 @@ def run(problems: Path, solutions: Path, *, out: Path, device: str, json_out: bo
         ),
     )
     with opened() as application:
-        report = application.evaluate_set(request, _tell)
+        try:
+            report = application.evaluate_set(request, _tell)
+        except KeyboardInterrupt:
+            _tell(f"stopped; rows so far are in {out}. The same command goes on from there.")
+            raise
     if json_out:
         terminal.print_json(set_json(report, out=out))
     else:

@@ -58,8 +58,10 @@ def folder(tmp_path_factory) -> Path:
             if line.startswith("[2/"):
                 break
         running.send_signal(signal.SIGINT)
-        running.stderr.read()
+        said = running.stderr.read()
         assert running.wait(30) == 130
+        assert "The same command goes on from there." in said
+        assert "Traceback" not in said
     (folder / "interrupted.jsonl").write_bytes((folder / "traces.jsonl").read_bytes())
     with (folder / "traces.jsonl").open("a") as torn:
         torn.write('{"definition": "softmax", "workl')
