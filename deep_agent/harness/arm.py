@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,8 @@ from deep_agent.errors import HarnessFailed
 from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
 
 START_TIMEOUT_S: Final = 120.0
+PROGRAMS: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
+"""Where arms find a compiler."""
 _LOG_BYTES: Final = 16 * 1024
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -31,8 +33,8 @@ _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 class ArmLimits:
     """What an arm may use."""
 
-    memory_bytes: int
-    """Address space beyond what the preloaded libraries map."""
+    memory_bytes: int | None
+    """Address space beyond what the preloaded libraries map; None on a CUDA device, whose driver maps terabytes."""
     cpu_s: int = 600
     file_bytes: int = 256 * 2**20
     n_files: int = 256
@@ -49,6 +51,10 @@ class CallTiming:
     """What other threads than the calling one used from the previous request to this one; below 0 by rounding only."""
     idle_us: float = 0.0
     """Processor time since the previous request's answer, when nothing was asked of it."""
+    second_us: float = 0.0
+    """The call by the judge's clock over a whole burst, where `wall_us` is by events on the device."""
+    late_us: float = 0.0
+    """What a tiny kernel of the judge's took right after the answer: long while the arm's device work goes on."""
 
 
 class ArmFailed(Exception):
@@ -60,6 +66,17 @@ class ArmFailed(Exception):
         self.reason = reason
         self.finding = finding
         self.timed_out = timed_out
+
+
+@contextlib.contextmanager
+def blaming(arm: str) -> Iterator[None]:
+    """Let the candidate's failures through as they are; any other arm's are the judge's, as HarnessFailed."""
+    try:
+        yield
+    except ArmFailed as failure:
+        if arm == "candidate":
+            raise
+        raise HarnessFailed(f"the {arm}'s arm broke: {failure.reason}") from failure
 
 
 class Zygote:
@@ -78,13 +95,17 @@ class Zygote:
         self._cache = cache
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": PROGRAMS,
             "LANG": "C.UTF-8",
+            # Asking whether there is a device must not open it: a child of an opened one cannot use it.
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
             # Freed memory stays mapped, so that results which a library allocates cost no page faults.
             "MALLOC_MMAP_MAX_": "0",
             "MALLOC_TRIM_THRESHOLD_": "-1",
             "MALLOC_TOP_PAD_": str(64 * 2**20),
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            # A process that forks must have one thread.
+            **dict.fromkeys(_THREAD_VARIABLES, "1"),
             "TORCHINDUCTOR_CACHE_DIR": str(cache),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
         }
@@ -99,33 +120,26 @@ class Zygote:
         self._ready = False
         self._asking = threading.Lock()
 
-    def fork(self, limits: ArmLimits, *, confine: bool, n_threads: int) -> "Arm":
-        """Fork an arm; confined ones may run candidate code.
+    def fork(self, limits: ArmLimits, *, confine: bool, n_threads: int, on_device: bool = False) -> "Arm":
+        """Fork an arm; confined ones may run candidate code, those on a device may open a CUDA context.
 
         Raises:
             HarnessFailed: the zygote is gone or did not answer.
         """
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log_fd = os.memfd_create("deep-agent-arm-log", os.MFD_CLOEXEC)
+        caches = "/tmp" if confine else str(self._cache)  # noqa: S108 - a scratch of the arm's own
         order = {
             "confine": confine,
-            "limits": {
-                "memory_bytes": limits.memory_bytes,
-                "cpu_s": limits.cpu_s,
-                "file_bytes": limits.file_bytes,
-                "n_files": limits.n_files,
-            },
+            "limits": asdict(limits),
             "hidden": self._hidden,
             "scratch": str(self._scratch),
             "environment": {
                 "LANG": "C.UTF-8",
-                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "PATH": PROGRAMS,
                 **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),
-                **(
-                    {}
-                    if confine
-                    else {"TORCHINDUCTOR_CACHE_DIR": str(self._cache), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-                ),
+                **({} if confine else {"TORCHINDUCTOR_CACHE_DIR": caches, "TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+                **({"HOME": caches, "TRITON_CACHE_DIR": f"{caches}/triton"} if on_device else {}),
             },
         }
         with theirs:

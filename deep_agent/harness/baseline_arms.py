@@ -13,7 +13,9 @@ from typing import Final
 from deep_agent.harness.arm import Arm, ArmFailed, ArmLimits, Zygote
 from deep_agent.harness.baselines import BaselineSource
 from deep_agent.harness.loading import load
-from deep_agent.harness.stage import CacheFlush, Desk, Stage
+from deep_agent.harness.places import Place
+from deep_agent.harness.stage import Desk, Stage
+from deep_agent.harness.timers import Timer
 from deep_agent.problem.definition import Definition
 
 BASELINE_TIMEOUT_S: Final = 240.0
@@ -29,9 +31,15 @@ class Workplace:
     """What every bench of a judge shares."""
 
     zygote: Zygote
-    flush: CacheFlush
+    place: Place
+    timer: Timer
     n_threads: int
     limits: ArmLimits
+
+    def fork(self, *, confine: bool) -> Arm:
+        """Fork an arm for this device; confined ones may run candidate code. Raises HarnessFailed."""
+        on_device = self.place.index is not None
+        return self.zygote.fork(self.limits, confine=confine, n_threads=self.n_threads, on_device=on_device)
 
 
 @dataclass(slots=True)
@@ -55,7 +63,7 @@ class BaselineArm:
         """End the arm and give its outputs back; idempotent."""
         self.arm.close()
         for desk in self.desks.values():
-            desk.outputs.close()
+            desk.close()
         self.desks.clear()
 
 
@@ -67,7 +75,7 @@ def start_baseline(
     Raises:
         HarnessFailed: no arm could be forked.
     """
-    arm = workplace.zygote.fork(workplace.limits, confine=False, n_threads=workplace.n_threads)
+    arm = workplace.fork(confine=False)
     entry = BaselineArm(source, arm)
     try:
         load(arm, source.solution, definition, workplace.n_threads, artefact=None, timeout_s=BASELINE_TIMEOUT_S)
@@ -94,10 +102,11 @@ def time_side_by_side(workplace: Workplace, stage: Stage, entries: Sequence[Base
     uuid = stage.workload.uuid
     visits: dict[str, list[float]] = {entry.source.name: [] for entry in entries}
     running = list(entries)
+    overhead = workplace.timer.overhead(running[0].arm)
     for n_round in range(TRIAL_ROUNDS):
         chance.shuffle(running)
         for entry in running:
-            timing, _ = stage.call(entry.desks[uuid], workplace.flush)
+            timing, _ = workplace.timer.visit(stage, entry.desks[uuid], overhead, check=False)
             visits[entry.source.name].append(timing.wall_us)
         if n_round + 1 == _LEAST_ROUNDS:
             least_us = min(median(visits[entry.source.name]) for entry in running)

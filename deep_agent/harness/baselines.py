@@ -1,7 +1,7 @@
 """Owns the ways the library offers to do an operation, as sources that an arm loads like any solution.
 
-Three are tried: the reference in eager mode, the same with its last operations writing into the given outputs
-where the library has such a form, and torch.compile with the outputs given. In all of them results cost no page
+Three are tried, on a CUDA device a fourth: the reference in eager mode, the same with its last operations writing into the given outputs
+where the library has such a form, and torch.compile with the outputs given, there also in its self-tuning mode. In all of them results cost no page
 faults, because the arm's allocator keeps freed memory mapped.
 """
 
@@ -11,8 +11,9 @@ from typing import Final, Literal
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.solution import BuildSpec, Language, Solution, SourceFile
 
-BaselineName = Literal["eager", "eager_out", "torch_compile"]
+BaselineName = Literal["eager", "eager_out", "torch_compile", "torch_compile_max_autotune"]
 BASELINE_NAMES: Final[tuple[BaselineName, ...]] = ("eager", "eager_out", "torch_compile")
+MAX_AUTOTUNE: Final[BaselineName] = "torch_compile_max_autotune"
 
 _EAGER: Final = '''"""The library in eager mode."""
 import torch
@@ -99,7 +100,7 @@ torch._dynamo.config.cache_size_limit = 64
 torch._dynamo.config.recompile_limit = 64
 
 
-@torch.compile(dynamic=False, fullgraph=True)
+@torch.compile(dynamic=False, fullgraph=True{mode})
 def _compiled(inputs, outputs):
     results = reference_run(*inputs)
     if isinstance(results, dict):
@@ -124,9 +125,10 @@ class BaselineSource:
     solution: Solution
 
 
-def baseline_sources(definition: Definition) -> tuple[BaselineSource, ...]:
-    """Write the three baselines of a definition."""
-    return tuple(BaselineSource(name, _solution(definition, name)) for name in BASELINE_NAMES)
+def baseline_sources(definition: Definition, *, on_device: bool = False) -> tuple[BaselineSource, ...]:
+    """Write the baselines of a definition; on a CUDA device torch.compile also tunes itself."""
+    names = (*BASELINE_NAMES, MAX_AUTOTUNE) if on_device else BASELINE_NAMES
+    return tuple(BaselineSource(name, _solution(definition, name)) for name in names)
 
 
 def _solution(definition: Definition, name: BaselineName) -> Solution:
@@ -134,7 +136,8 @@ def _solution(definition: Definition, name: BaselineName) -> Solution:
     text = {
         "eager": _EAGER,
         "eager_out": _EAGER_OUT.format(n_inputs=n_inputs),
-        "torch_compile": _COMPILED.format(n_inputs=n_inputs),
+        "torch_compile": _COMPILED.format(n_inputs=n_inputs, mode=""),
+        MAX_AUTOTUNE: _COMPILED.format(n_inputs=n_inputs, mode=', mode="max-autotune-no-cudagraphs"'),
     }
     return Solution(
         name=f"{definition.name}_{name}",

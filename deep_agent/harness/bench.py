@@ -15,17 +15,18 @@ import torch
 from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.arm import ArmFailed
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace, start_baseline, time_side_by_side
-from deep_agent.harness.baselines import baseline_sources
+from deep_agent.harness.baselines import BaselineSource, baseline_sources
 from deep_agent.harness.examination import HiddenCase, hidden_cases
+from deep_agent.harness.input_sets import make_input_set
 from deep_agent.harness.inputs import Case
 from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import Stage, make_input_set
+from deep_agent.harness.stage import Stage
 from deep_agent.problem.evaluation import Baseline
+from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.workload import Workload
 
-N_INPUT_SETS: Final = 2
 N_HIDDEN_CASES: Final = 6
 
 Progress = Callable[[str], None]
@@ -59,7 +60,7 @@ class Bench:
         self._arms: list[BaselineArm] = []
         self._twins: dict[str, BaselineArm] = {}
         progress("checking the reference")
-        self.reference = Reference(problem.definition)
+        self.reference = Reference(problem.definition, workplace.place.torch_device)
         try:
             self._set_up(progress, only)
         except BaseException:
@@ -70,8 +71,10 @@ class Bench:
         problem = self.problem
         for workload in problem.workloads:
             self.stages[workload.uuid] = self._stage(workload)
-        self.hidden = hidden_cases(self.reference, problem.workloads, self.chance, n_cases=N_HIDDEN_CASES)
-        for source in baseline_sources(problem.definition):
+        self.hidden = hidden_cases(
+            self.reference, problem.workloads, self.chance, self._workplace.place, n_cases=N_HIDDEN_CASES
+        )
+        for source in self._sources():
             if only is None or source.name in only:
                 progress(f"preparing the baseline {source.name}")
                 self._arms.append(start_baseline(self._workplace, source, problem.definition, self.stages))
@@ -79,9 +82,14 @@ class Bench:
             reasons = "; ".join(f"{entry.source.name}: {entry.failure}" for entry in self._arms)
             raise HarnessFailed(f"no baseline of {problem.name!r} runs: {reasons}")
 
+    def _sources(self) -> tuple[BaselineSource, ...]:
+        return baseline_sources(self.problem.definition, on_device=self._workplace.place.index is not None)
+
     def _stage(self, workload: Workload) -> Stage:
-        sets = [make_input_set(self.reference, Case(workload), self.chance) for _ in range(N_INPUT_SETS)]
-        stage = Stage(self.reference, workload, sets, self.chance)
+        place = self._workplace.place
+        n_sets = place.n_sets(workload_bytes(self.problem.definition, workload))
+        sets = [make_input_set(self.reference, Case(workload), self.chance, place) for _ in range(n_sets)]
+        stage = Stage(self.reference, workload, sets, self.chance, place)
         results = self.reference(list(sets[0].arguments.values()))
         _check_reference(self.problem, workload, results)
         return stage
@@ -122,7 +130,7 @@ class Bench:
 
     def is_baseline(self, solution: Solution) -> bool:
         """Whether a solution is one of the library's own calls, as this bench writes them."""
-        sources = baseline_sources(self.problem.definition)
+        sources = self._sources()
         return any(solution.content_hash == source.solution.content_hash for source in sources)
 
     def baselines(self) -> tuple[Baseline, ...]:
@@ -145,8 +153,8 @@ class Bench:
     @property
     def footprint_bytes(self) -> int:
         """Shared memory the bench holds."""
-        regions = [desk.outputs for entry in self._all_arms() for desk in entry.desks.values()]
-        return sum(region.n_bytes for region in regions) + sum(stage.input_bytes for stage in self.stages.values())
+        desks = [desk for entry in self._all_arms() for desk in entry.desks.values()]
+        return sum(desk.output_bytes for desk in desks) + sum(stage.input_bytes for stage in self.stages.values())
 
     def _all_arms(self) -> Sequence[BaselineArm]:
         return (*self._arms, *self._twins.values())

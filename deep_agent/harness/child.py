@@ -4,6 +4,7 @@ Everything in this process is believed in nothing: it holds no reference, expect
 clock that counts. Candidate and baseline arms run the same code.
 """
 
+import array
 import contextlib
 import importlib.util
 import mmap
@@ -18,6 +19,7 @@ from typing import Any, Final, TypeAlias
 import torch
 import tvm_ffi
 
+from deep_agent.harness.driver import DeviceBlock, forbid_persisting_lines, wait_by_sleeping
 from deep_agent.harness.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
@@ -37,10 +39,20 @@ class FormError(Exception):
 class _Binding:
     """Buffers of one case, as the arguments of the callable."""
 
-    def __init__(self, inputs: list[Argument], outputs: list[torch.Tensor]) -> None:
+    def __init__(self, inputs: list[Argument], outputs: list[torch.Tensor], blocks: tuple[DeviceBlock, ...]) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self.returned: Any = None
+        self._blocks = blocks
+
+    @property
+    def on_device(self) -> bool:
+        return bool(self._blocks)
+
+    def close(self) -> None:
+        self.inputs, self.outputs, self.returned = [], [], None
+        for block in self._blocks:
+            block.close()
 
 
 class ArmProcess:
@@ -53,6 +65,7 @@ class ArmProcess:
         self._destination_passing = True
         self._output_names: tuple[str, ...] = ()
         self._bindings: dict[int, _Binding] = {}
+        self._flush: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def serve(self) -> None:
         """Answer requests until the judge hangs up."""
@@ -83,9 +96,11 @@ class ArmProcess:
             case Verb.COLLECT:
                 self._collect(self._bindings[payload["binding"]])
             case Verb.UNBIND:
-                del self._bindings[payload["binding"]]
+                self._bindings.pop(payload["binding"]).close()
             case Verb.NOTHING:
                 pass
+            case Verb.BURST:
+                self._burst(payload, fds)
 
     def _load(self, payload: dict[str, Any], fds: list[int]) -> None:
         torch.set_num_threads(payload["n_threads"])
@@ -97,14 +112,45 @@ class ArmProcess:
             self._function = _load_python(payload, fds)
 
     def _call(self, binding: _Binding) -> None:
-        assert self._function is not None
         # Results of earlier calls are given back first, so that the allocator reuses warm memory.
         for other in self._bindings.values():
             other.returned = None
+        self._invoke(binding)
+        if binding.on_device:
+            torch.cuda.synchronize()
+
+    def _invoke(self, binding: _Binding) -> None:
+        assert self._function is not None
         if self._destination_passing:
             self._function(*binding.inputs, *binding.outputs)
         else:
             binding.returned = self._function(*binding.inputs)
+
+    def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
+        """Empty the L2 and call with each binding in turn; no binding is the emptying alone.
+
+        Each call is timed by events, which the judge believes only where they agree with its own clock.
+        """
+        buffer, sums = self._flush_buffer(payload["flush_bytes"])
+        forbid_persisting_lines()
+        events = []
+        for number in payload["bindings"]:
+            torch.sum(buffer, dim=0, out=sums)
+            events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
+            events[-1][0].record()
+            if number is not None:
+                self._invoke(self._bindings[number])
+            events[-1][1].record()
+        torch.cuda.synchronize()
+        times = array.array("d", [first.elapsed_time(last) * 1e3 for first, last in events])
+        os.pwrite(fds[0], times.tobytes(), 0)
+        os.close(fds[0])
+
+    def _flush_buffer(self, n_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._flush is None:
+            buffer = torch.ones((n_bytes // 4 // 1024, 1024), dtype=torch.float32, device="cuda")
+            self._flush = buffer, torch.empty(1024, dtype=torch.float32, device="cuda")
+        return self._flush
 
     def _collect(self, binding: _Binding) -> None:
         returned, binding.returned = binding.returned, None
@@ -169,24 +215,41 @@ def _load_python(payload: dict[str, Any], fds: list[int]) -> Callable[..., Any]:
 
 
 def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
-    """Map the input and output regions and build tensors over them."""
-    inputs_map = mmap.mmap(fds[0], 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
-    outputs_map = mmap.mmap(fds[1], 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-    inputs = [_argument(spec, inputs_map) for spec in payload["inputs"]]
-    outputs = [_argument(spec, outputs_map) for spec in payload["outputs"]]
-    for fd in fds:
-        os.close(fd)
-    return _Binding(inputs, outputs)
+    """Map the input and output regions and build tensors over them; inputs are read-only."""
+    try:
+        if payload["device"] is None:
+            regions = [
+                torch.frombuffer(
+                    mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=access), dtype=torch.uint8
+                )
+                for fd, access in zip(fds, (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE), strict=True)
+            ]
+            blocks: tuple[DeviceBlock, ...] = ()
+        else:
+            device = payload["device"]
+            if not torch.cuda.is_initialized():
+                wait_by_sleeping(device)
+                torch.cuda.set_device(device)
+            blocks = tuple(
+                DeviceBlock.adopt(fd, n_bytes, device, read_only=read_only)
+                for fd, n_bytes, read_only in zip(fds, payload["region_bytes"], (True, False), strict=True)
+            )
+            regions = [torch.as_tensor(block, device=f"cuda:{device}") for block in blocks]
+    finally:
+        for fd in fds:
+            os.close(fd)
+    inputs = [_argument(spec, regions[0]) for spec in payload["inputs"]]
+    outputs = [_argument(spec, regions[1]) for spec in payload["outputs"]]
+    return _Binding(inputs, outputs, blocks)
 
 
-def _argument(spec: dict[str, Any], region: mmap.mmap) -> Argument:
+def _argument(spec: dict[str, Any], region: torch.Tensor) -> Argument:
     if "scalar" in spec:
         return spec["scalar"]
     dtype = getattr(torch, spec["dtype"])
     if spec["count"] == 0:
-        return torch.empty(spec["shape"], dtype=dtype)
-    flat = torch.frombuffer(region, dtype=dtype, count=spec["count"], offset=spec["offset"])
-    return flat.view(spec["shape"])
+        return torch.empty(spec["shape"], dtype=dtype, device=region.device)
+    return region[spec["offset"] : spec["offset"] + spec["n_bytes"]].view(dtype).view(spec["shape"])
 
 
 def _say(words: str) -> None:

@@ -18,6 +18,8 @@ FAR_FACTOR: Final = 8.0
 
 _CHUNK_ELEMENTS: Final = 2**17
 """Elements compared at a time in double precision: small enough for a core's own cache."""
+_CHUNK_ELEMENTS_ON_DEVICE: Final = 2**25
+"""On a CUDA device the launches count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ def agrees(actual: torch.Tensor, expected: torch.Tensor, tolerance: ToleranceSpe
     if actual.dtype != expected.dtype or not actual.is_floating_point():
         return bool(torch.equal(actual, expected))
     x_all, y_all = actual.reshape(-1), expected.reshape(-1)
-    for start in range(0, x_all.numel(), _CHUNK_ELEMENTS):
-        x = x_all[start : start + _CHUNK_ELEMENTS]
-        y = y_all[start : start + _CHUNK_ELEMENTS]
+    chunk = _chunk(actual)
+    for start in range(0, x_all.numel(), chunk):
+        x = x_all[start : start + chunk]
+        y = y_all[start : start + chunk]
         allowed = y.abs().mul_(tolerance.max_rtol).add_(tolerance.max_atol)
         # Written so that NaN does not agree with anything.
         if not bool(((x - y).abs_() <= allowed).all()):
@@ -65,13 +68,18 @@ def agrees(actual: torch.Tensor, expected: torch.Tensor, tolerance: ToleranceSpe
     return bool(x_all.any()) or not bool(y_all.any())
 
 
+def _chunk(values: torch.Tensor) -> int:
+    return _CHUNK_ELEMENTS_ON_DEVICE if values.is_cuda else _CHUNK_ELEMENTS
+
+
 def compare(name: str, actual: torch.Tensor, expected: torch.Tensor, tolerance: ToleranceSpec) -> Comparison:
     """Compare one output; `expected` may be of higher precision. Shapes are equal by construction."""
     x_all, y_all = actual.reshape(-1), expected.reshape(-1)
     tally = _Tally()
-    for start in range(0, x_all.numel(), _CHUNK_ELEMENTS):
-        x = x_all[start : start + _CHUNK_ELEMENTS].double()
-        y = y_all[start : start + _CHUNK_ELEMENTS].double()
+    chunk = _chunk(actual)
+    for start in range(0, x_all.numel(), chunk):
+        x = x_all[start : start + chunk].double()
+        y = y_all[start : start + chunk].double()
         refused = _not_finite(name, start, x, y, tolerance)
         if refused is not None:
             return refused

@@ -17,7 +17,10 @@ _CLONE_NEWIPC: Final = 0x08000000
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWPID: Final = 0x20000000
 _CLONE_NEWNET: Final = 0x40000000
-_MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+_MS_BIND: Final = 0x1000
+_MS_REC: Final = 0x4000
+_MS_REC_PRIVATE: Final = _MS_REC | 0x40000
+_O_PATH: Final = 0x200000
 _MS_NOSUID_NODEV: Final = 2 | 4
 _SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
@@ -61,12 +64,15 @@ def enter_namespaces() -> bool:
     return True
 
 
-def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def seal_files(
+    scratch_bytes: int, hidden: tuple[str, ...], needed: tuple[str, ...] = ()
+) -> tuple[list[str], list[str]]:
     """Make every file read-only but a fresh scratch in /tmp, and hide the judge's own folders.
 
     Args:
         scratch_bytes: size of the scratch file system.
         hidden: folders that become empty.
+        needed: folders that stay visible although they may lie where the scratch goes, such as Python's own.
 
     Returns:
         What held and what did not, in words.
@@ -80,7 +86,15 @@ def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], 
     )
     (held if read_only == 0 else failed).append("read-only files")
     options = f"size={scratch_bytes},mode=700".encode()
+    covered_soon = {folder: os.open(folder, _O_PATH) for folder in needed if _lies_in_scratch(folder)}
     scratch = _libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID_NODEV, options)
+    for folder, fd in covered_soon.items():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # A bind mount of what was there before, with the read-only attribute it has had since above.
+        shown = _libc.mount(f"/proc/self/fd/{fd}".encode(), folder.encode(), None, _MS_BIND | _MS_REC, None)
+        os.close(fd)
+        if shown != 0:
+            failed.append(f"{folder} visible")
     (held if scratch == 0 else failed).append("scratch folder of its own")
     own_proc = _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV, None)
     (held if own_proc == 0 else failed).append("other processes invisible")
@@ -93,20 +107,26 @@ def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], 
     return held, failed
 
 
-def limit_resources(limits: Mapping[str, int]) -> None:
-    """Apply hard limits; `limits` has memory_bytes, cpu_s, file_bytes, n_files.
+def _lies_in_scratch(folder: str) -> bool:
+    return Path(folder).is_dir() and Path("/tmp") in Path(folder).resolve().parents  # noqa: S108 - the scratch's place
+
+
+def limit_resources(limits: Mapping[str, int | None]) -> None:
+    """Apply hard limits; `limits` has memory_bytes, cpu_s, file_bytes, n_files. None is no limit.
 
     The address space is limited on top of what the preloaded libraries already map.
     """
     mapped_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    memory_bytes = limits["memory_bytes"]
     for kind, value in (
-        (resource.RLIMIT_AS, mapped_bytes + limits["memory_bytes"]),
+        (resource.RLIMIT_AS, None if memory_bytes is None else mapped_bytes + memory_bytes),
         (resource.RLIMIT_CPU, limits["cpu_s"]),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["n_files"]),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (value, value))
+        if value is not None:
+            resource.setrlimit(kind, (value, value))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

@@ -14,9 +14,11 @@ import torch
 from deep_agent.errors import InvalidInput
 from deep_agent.harness.arm import Arm, ArmFailed
 from deep_agent.harness.compare import Comparison, compare
-from deep_agent.harness.inputs import DISTRIBUTIONS, Case, Distribution
+from deep_agent.harness.input_sets import make_input_set
+from deep_agent.harness.inputs import DISTRIBUTIONS, Case
+from deep_agent.harness.places import Place
 from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import Stage, make_input_set, refusal
+from deep_agent.harness.stage import Stage, refusal
 from deep_agent.problem.axes import VarAxis
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.workload import Workload
@@ -54,7 +56,7 @@ def hidden_workloads(definition: Definition, visible: Sequence[Workload], chance
 
 
 def hidden_cases(
-    reference: Reference, visible: Sequence[Workload], chance: Random, *, n_cases: int
+    reference: Reference, visible: Sequence[Workload], chance: Random, place: Place, *, n_cases: int
 ) -> tuple[HiddenCase, ...]:
     """Make hidden stages that the reference accepts; fewer, even none, when it accepts few."""
     cases: list[HiddenCase] = []
@@ -67,7 +69,7 @@ def hidden_cases(
         if key in seen or not _is_small(reference.definition, workload):
             continue
         seen.add(key)
-        made = _hidden_case(reference, workload, distribution, chance)
+        made = _hidden_case(reference, Case(workload, distribution), chance, place)
         if made is not None:
             cases.append(made)
     return tuple(cases)
@@ -84,15 +86,13 @@ def _is_small(definition: Definition, workload: Workload) -> bool:
     )
 
 
-def _hidden_case(
-    reference: Reference, workload: Workload, distribution: Distribution, chance: Random
-) -> HiddenCase | None:
+def _hidden_case(reference: Reference, case: Case, chance: Random, place: Place) -> HiddenCase | None:
     """Make one case; None when the reference refuses it or its answer is not finite in double precision."""
     try:
-        inputs = make_input_set(reference, Case(workload, distribution), chance)
+        inputs = make_input_set(reference, case, chance, place)
     except InvalidInput:
         return None
-    stage = Stage(reference, workload, [inputs], chance)
+    stage = Stage(reference, case.workload, [inputs], chance, place)
     try:
         native = reference(list(inputs.arguments.values()))
         expected = stage.expected_in_double(0)
@@ -108,8 +108,8 @@ def _hidden_case(
     if not usable or not _native_agrees(native, expected, stage):
         stage.close()
         return None
-    sizes = ", ".join(f"{axis}={size}" for axis, size in workload.axes.items())
-    return HiddenCase(f"a hidden shape ({sizes}; {distribution} values)", stage, expected)
+    sizes = ", ".join(f"{axis}={size}" for axis, size in case.workload.axes.items())
+    return HiddenCase(f"a hidden shape ({sizes}; {case.distribution} values)", stage, expected)
 
 
 def _native_agrees(native: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], stage: Stage) -> bool:

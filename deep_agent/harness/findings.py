@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deep_agent.harness.compare import Comparison
-from deep_agent.harness.rounds import Samples
+from deep_agent.harness.samples import Samples
 from deep_agent.problem.evaluation import WorkloadEvaluation
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import Workload
@@ -35,7 +35,7 @@ def correct(workload: Workload, correctness: Correctness) -> WorkloadEvaluation:
 
 def timed(before: WorkloadEvaluation, samples: Samples, baseline_name: str) -> WorkloadEvaluation:
     """Add times and ratios to a correct workload."""
-    present = samples.wall_us
+    present = samples.visits
     return before.model_copy(
         update={
             "candidate": samples.timing("candidate"),

@@ -43,7 +43,7 @@ class Case:
 
 
 def make_inputs(reference: Reference, case: Case, generator: torch.Generator) -> dict[str, Argument]:
-    """Draw every input of a workload, in the definition's order, on the CPU.
+    """Draw every input of a workload, in the definition's order, on the generator's device.
 
     Raises:
         InvalidInput: the generator function raises or gives other shapes, or a file input is asked for.
@@ -76,7 +76,7 @@ def _custom_inputs(reference: Reference, case: Case, generator: torch.Generator)
     if not any(isinstance(descriptor, CustomInput) for descriptor in workload.inputs.values()):
         return {}
     scalars = {name: entry.value for name, entry in workload.inputs.items() if isinstance(entry, ScalarInput)}
-    seed = int(torch.randint(2**62, (), generator=generator).item())
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device).item())
     return reference.custom_inputs({**reference.definition.sizes(workload.axes), **scalars}, seed)
 
 
@@ -106,14 +106,16 @@ def _draw(name: str, spec: TensorSpec, shape: tuple[int, ...], generator: torch.
     """Draw one tensor by the public benchmark's rules."""
     if spec.dtype in _RANGES:
         low, high = _RANGES[spec.dtype]
-        return torch.randint(low, high, shape, generator=generator, dtype=torch_dtype(spec.dtype))
+        return torch.randint(
+            low, high, shape, generator=generator, dtype=torch_dtype(spec.dtype), device=generator.device
+        )
     if spec.dtype is DType.BOOL:
-        return torch.randint(0, 2, shape, generator=generator).bool()
+        return torch.randint(0, 2, shape, generator=generator, device=generator.device).bool()
     if spec.dtype is DType.FLOAT64:
         raise InvalidInput(
             f"input {name!r}: random float64 inputs are not part of the format.", remedy="Use custom inputs."
         )
-    normal = torch.randn(shape, generator=generator)
+    normal = torch.randn(shape, generator=generator, device=generator.device)
     if spec.dtype in {DType.FLOAT8_E4M3FN, DType.FLOAT8_E5M2}:
         return normal.clamp(-2, 2).to(torch_dtype(spec.dtype))
     return _by_name(name, spec, normal, generator).to(torch_dtype(spec.dtype))
@@ -147,7 +149,7 @@ def _is_weight(name: str, _spec: TensorSpec, x: torch.Tensor) -> bool:
 
 
 def _between(low: float, high: float, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(x.shape, generator=generator) * (high - low) + low
+    return torch.rand(x.shape, generator=generator, device=x.device) * (high - low) + low
 
 
 def _rotary(name: str, x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
@@ -163,7 +165,7 @@ _HEURISTICS: Final[tuple[tuple[_Matches, _Shapes], ...]] = (
     (_is_causal_mask, lambda _n, x, _g: torch.full_like(x, torch.finfo(torch.float32).min).triu(1)),
     (
         lambda n, s, _x: bool(_DRAWN_NAMES.match(n)) or (n.endswith("_mask") and _says(s, "binary")),
-        lambda _n, x, g: torch.randint(0, 2, x.shape, generator=g).float(),
+        lambda _n, x, g: torch.randint(0, 2, x.shape, generator=g, device=x.device).float(),
     ),
     (lambda n, _s, _x: n in _ROTARY, _rotary),
     (lambda n, _s, _x: bool(_POSITIVE.search(n)), lambda _n, x, _g: x.abs() + 0.1),
@@ -184,7 +186,7 @@ def _stressed(natural: torch.Tensor, name: str, spec: TensorSpec, distribution: 
         case "heavy":
             x = x * 4.0 * (1.0 + 8.0 * (x.abs() > 2.5))
         case "rising":
-            x = x + torch.linspace(-6.0, 6.0, x.shape[-1])
+            x = x + torch.linspace(-6.0, 6.0, x.shape[-1], device=x.device)
         case "cancelling":
             x = x * 0.125 + (16.0 if natural.element_size() > 2 else 4.0)
         case "whole":

@@ -19,12 +19,14 @@ from deep_agent.harness.arm import ArmLimits, Zygote
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.build import Builder, NotBuilt
+from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thread_count
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
+from deep_agent.harness.places import CudaDevice, Place
 from deep_agent.harness.profiling.cpu import CpuProfiling
-from deep_agent.harness.rounds import PROTOCOLS, Rounds
-from deep_agent.harness.stage import CacheFlush
+from deep_agent.harness.rounds import Rounds, protocol_of
 from deep_agent.harness.statistics import log_ratios, ratio
+from deep_agent.harness.timers import Timer
 from deep_agent.harness.toolchains import obstacle
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
 from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest, Ratio
@@ -39,11 +41,10 @@ _COPIES: Final = 5
 """Sets of buffers a workload may hold at once: input sets, and outputs of baselines, twin, candidate, incumbent."""
 _BENCH_MEMORY_SHARE: Final = 0.35
 """Share of the machine's memory that kept benches may hold."""
-_DEFAULT_CACHE_BYTES: Final = 32 * 2**20
 
 
-class CpuJudge:
-    """The judge of one machine's processor."""
+class DeviceJudge:
+    """The judge of one machine: of its processor and of its CUDA devices."""
 
     def __init__(self, zygote: Zygote, folders: Folders, fingerprint: str, *, memory_bytes: int | None) -> None:
         """Take over the zygote.
@@ -62,11 +63,11 @@ class CpuJudge:
         self._benches: OrderedDict[str, Bench] = OrderedDict()
         self._keys = threading.Lock()
         self._setting_up: dict[str, threading.Lock] = {}
-        self._flush: CacheFlush | None = None
+        self._equipment: dict[str, tuple[Place, Timer]] = {}
 
     def characterize(self, problem_dir: str, device: str, progress: Progress) -> Characterization:
         """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
-        problem = _read(problem_dir)
+        problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
         bench = self._bench(workplace, problem, device, progress)
         progress("timing the baselines side by side")
@@ -92,9 +93,8 @@ class CpuJudge:
 
     def build(self, solution: Solution, device: str) -> Build:
         """Build a solution; see the `Judge` port."""
-        thread_count(device)
         started_s = time.perf_counter()
-        made = self._prepare(solution)
+        made = self._prepare(solution, device)
         build_s = time.perf_counter() - started_s
         if isinstance(made, NotBuilt):
             return Build(is_built=False, diagnostics=made.diagnostics, build_s=build_s)
@@ -107,12 +107,12 @@ class CpuJudge:
 
     def evaluate(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
         """Build, examine and time a solution; see the `Judge` port."""
-        problem = _read(request.problem_dir)
+        problem = _read(request.problem_dir, request.device)
         _require_same(problem, request.solution)
         arrived_s = time.perf_counter()
         progress("building")
-        candidate = self._prepare(request.solution)
-        incumbent = None if request.incumbent is None else self._prepare(request.incumbent)
+        candidate = self._prepare(request.solution, request.device)
+        incumbent = None if request.incumbent is None else self._prepare(request.incumbent, request.device)
         build_s = time.perf_counter() - arrived_s
         if isinstance(candidate, NotBuilt):
             return self._unbuilt(request, problem, candidate, build_s)
@@ -130,7 +130,7 @@ class CpuJudge:
                         f"the bench of {problem.name!r} had to make room for another.", remedy="Judge it again."
                     )
                 bench.time_baselines()
-                if PROTOCOLS[request.profile].with_twin:
+                if protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin:
                     bench.start_twins()
                 verdict = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s))
                 findings = verdict.reach(candidate, incumbent)
@@ -142,35 +142,52 @@ class CpuJudge:
 
     def profile(self, request: ProfileRequest, progress: Progress) -> Profile | NotProfiled:
         """Explain what holds a solution back; see the `Profiler` port."""
-        problem = _read(request.problem_dir)
+        device = request.device.name
+        if device_kind(device) != "cpu":
+            raise InvalidInput(f"{device!r} cannot be profiled yet.", remedy="Profile on `cpu`, or run ncu by hand.")
+        problem = _read(request.problem_dir, device)
         _require_same(problem, request.solution)
         progress("building")
-        prepared = self._prepare(request.solution)
+        prepared = self._prepare(request.solution, device)
         if isinstance(prepared, NotBuilt):
             return NotProfiled(status=EvaluationStatus.COMPILE_ERROR, reason=prepared.diagnostics)
-        workplace = self._workplace(problem, request.device.name)
-        with CpuProfiling(workplace, problem, request, prepared) as profiling:
+        with CpuProfiling(self._workplace(problem, device), problem, request, prepared) as profiling:
             progress("waiting for the device")
             with self._device:
                 progress("profiling")
                 return profiling.run()
 
-    def _prepare(self, solution: Solution) -> Prepared | NotBuilt:
-        hindered = obstacle(solution.spec.languages, "cpu")
+    def _prepare(self, solution: Solution, device: str) -> Prepared | NotBuilt:
+        hindered = obstacle(solution.spec.languages, device_kind(device))
         if hindered is not None:
             return NotBuilt(hindered.words, is_final=False)
         if solution.spec.is_python:
             return Prepared(solution, None)
-        built = self._builder.build(solution)
+        built = self._builder.build(solution, self._target(device))
         if isinstance(built, NotBuilt):
             return built
         return Prepared(solution, built.artefact, built.machine_code_hash, built.from_cache)
 
     def _workplace(self, problem: Problem, device: str) -> Workplace:
-        if self._flush is None:
-            self._flush = CacheFlush(_last_level_cache_bytes())
+        place, timer = self._placed(device)
+        if place.index is not None:
+            return Workplace(self._zygote, place, timer, 1, ArmLimits(memory_bytes=None, n_files=1024))
         limits = ArmLimits(memory_bytes=self._memory_bytes or _memory_for(problem))
-        return Workplace(self._zygote, self._flush, thread_count(device), limits)
+        return Workplace(self._zygote, place, timer, thread_count(device), limits)
+
+    def _placed(self, device: str) -> tuple[Place, Timer]:
+        with self._keys:
+            if device not in self._equipment:
+                self._equipment[device] = equipment(device)
+            return self._equipment[device]
+
+    def _target(self, device: str) -> str | None:
+        """Give the architecture to compile for, or None for this processor."""
+        if cuda_index(device) is None:
+            return None
+        place = self._placed(device)[0]
+        assert isinstance(place, CudaDevice)
+        return place.architecture
 
     def _bench_for(
         self, workplace: Workplace, problem: Problem, request: EvaluationRequest, progress: Progress
@@ -189,7 +206,8 @@ class CpuJudge:
             setting_up = self._setting_up.setdefault(key, threading.Lock())
         with setting_up:
             if key not in self._benches:
-                available_bytes = psutil.virtual_memory().available
+                device_bytes = workplace.place.memory_bytes
+                available_bytes = psutil.virtual_memory().available if device_bytes is None else device_bytes
                 for workload in problem.workloads:
                     check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
                 bench = Bench(workplace, problem, progress)
@@ -238,6 +256,7 @@ class CpuJudge:
             device=request.device,
             device_fingerprint=self._fingerprint,
             device_s=device_s,
+            timed_s=findings.timed_s,
             build_s=build_s,
             confinement=findings.confinement,
             seed=seed,
@@ -250,24 +269,12 @@ class CpuJudge:
         self._zygote.close()
 
 
-def thread_count(device: str) -> int:
-    """Read the threads off a CPU device's name: `cpu` is one, `cpu:N` is N.
-
-    Raises:
-        InvalidInput: the device is not a CPU.
-    """
-    kind, _, count = device.partition(":")
-    if kind != "cpu" or (count and not count.isdecimal()):
-        raise InvalidInput(f"unknown device {device!r}.", remedy="Use `cpu` (one thread) or `cpu:N`.")
-    return int(count or 1)
-
-
 def _key(problem: Problem, device: str) -> str:
     return f"{device} {problem.model_dump_json()}"
 
 
-def _read(problem_dir: str) -> Problem:
-    return read_problem(Path(problem_dir), "cpu")
+def _read(problem_dir: str, device: str) -> Problem:
+    return read_problem(Path(problem_dir), device_kind(device))
 
 
 def _require_same(problem: Problem, solution: Solution) -> None:
@@ -283,10 +290,10 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
     samples = []
     for uuid, stage in bench.stages.items():
         desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid).desks[uuid]}
-        rounds = Rounds(stage, desks, workplace.flush, bench.chance, lambda: False)
+        rounds = Rounds(stage, desks, workplace.timer, bench.chance, lambda: False)
         rounds.warm()
-        measured, _ = rounds.measure(PROTOCOLS["screen"], ())
-        samples.append(log_ratios(measured.wall_us["baseline"], measured.wall_us["candidate"]))
+        measured, _ = rounds.measure(protocol_of("screen", on_device=workplace.place.index is not None), ())
+        samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
     return ratio(samples)
 
 
@@ -298,8 +305,3 @@ def _memory_for(problem: Problem) -> int:
 
 def _timer(arrived_s: float, deadline_s: float | None) -> Callable[[], bool]:
     return lambda: deadline_s is not None and time.perf_counter() - arrived_s > deadline_s
-
-
-def _last_level_cache_bytes() -> int:
-    sizes = [os.sysconf(name) for name in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE") if name in os.sysconf_names]
-    return max((size for size in sizes if size > 0), default=_DEFAULT_CACHE_BYTES)

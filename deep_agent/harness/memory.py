@@ -1,22 +1,22 @@
-"""Owns the buffers that judge and arms share. Loads torch; maps memory.
+"""Owns the buffers that judge and arms share, on host or device. Loads torch; maps memory.
 
-Inputs lie in a sealed region: the judge keeps the only writable mapping, so an arm that writes to an input
-dies of it. Outputs lie in a region of their own for each arm, poisoned before every call and fenced by red
+Inputs lie in a region that arms map read-only, so an arm that writes to an input dies of it. Outputs lie in a region of their own for each arm, poisoned before every call and fenced by red
 zones. Tensors start at random multiples of 256 bytes, so no address repeats from one verdict to the next.
 """
 
 import fcntl
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 
-from deep_agent.errors import ResourceExhausted
+from deep_agent.errors import HarnessFailed, ResourceExhausted
+from deep_agent.harness.driver import DeviceBlock, DriverError
 from deep_agent.problem.dtype import DType
 
 PAGE_BYTES: Final = 4096
@@ -25,6 +25,8 @@ ALIGNMENT_BYTES: Final = 256
 _F_ADD_SEALS: Final = 1033
 _SEAL_SHRINK_GROW_FUTURE_WRITE: Final = 0x0002 | 0x0004 | 0x0010
 _CANARY: Final = 0xA5
+DIGEST_WORDS: Final = 2**24
+"""Words of 4 bytes that a digest weighs at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,108 @@ class Placement:
         return self.count * self.dtype.bits // 8
 
 
+class Backing(Protocol):
+    """Memory that a region lies in, mapped here and handed to arms by descriptor."""
+
+    @property
+    def fd(self) -> int:
+        """Descriptor to pass on; -1 once closed."""
+
+    @property
+    def content(self) -> torch.Tensor:
+        """All of it as bytes, uint8 of shape (n_bytes,)."""
+
+    def close(self) -> None:
+        """Give descriptor and mapping back; idempotent."""
+
+
+class HostMemory:
+    """A shared memory file."""
+
+    def __init__(self, n_bytes: int, *, sealed: bool) -> None:
+        """Map a file of n_bytes; others may only read a sealed one.
+
+        Raises:
+            ResourceExhausted: the machine has no memory for it.
+        """
+        self.fd: int = os.memfd_create("deep-agent-buffers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.posix_fallocate(self.fd, 0, n_bytes)
+            self._map = mmap.mmap(self.fd, n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        except (OSError, ValueError) as error:
+            os.close(self.fd)
+            raise _no_room(n_bytes, str(error)) from error
+        if sealed:
+            fcntl.fcntl(self.fd, _F_ADD_SEALS, _SEAL_SHRINK_GROW_FUTURE_WRITE)
+
+    @property
+    def content(self) -> torch.Tensor:
+        """All of it as bytes."""
+        return torch.frombuffer(self._map, dtype=torch.uint8)
+
+    def close(self) -> None:
+        """Close the descriptor; views may still be alive in a caller's frame, and the mapping goes with the last."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class DeviceMemory:
+    """A block of a CUDA device's memory. Arms map inputs read-only, which they could undo: the judge compares digests."""
+
+    def __init__(self, n_bytes: int, device: int) -> None:
+        """Allocate and export it; raises ResourceExhausted when the device has no room."""
+        try:
+            self._block = DeviceBlock.allocate(n_bytes, device)
+        except DriverError as error:
+            if error.is_out_of_memory:
+                raise _no_room(n_bytes, str(error)) from error
+            raise HarnessFailed(f"shared device memory does not work here: {error}.") from error
+        self._device = device
+
+    @property
+    def fd(self) -> int:
+        """Descriptor to pass on; -1 once closed."""
+        return self._block.fd
+
+    @property
+    def content(self) -> torch.Tensor:
+        """All of it as bytes."""
+        return torch.as_tensor(self._block, device=f"cuda:{self._device}")
+
+    def close(self) -> None:
+        """Unmap it once nothing on the device uses it any more."""
+        torch.cuda.synchronize(self._device)
+        self._block.close()
+
+
+def _no_room(n_bytes: int, why: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"no memory for buffers of {n_bytes / 2**20:.0f} MiB: {why}.", remedy="Use smaller workloads."
+    )
+
+
 class Region:
-    """One shared memory file with tensors at random offsets between red zones.
+    """One block of shared memory with tensors at random offsets between red zones.
 
     Not thread-safe; the caller holds the device. `close` gives the memory back once arms have gone too.
     """
 
-    def __init__(self, specs: Mapping[str, tuple[tuple[int, ...], DType]], chance: Random, *, sealed: bool) -> None:
-        """Lay the tensors out and map the file.
+    def __init__(
+        self,
+        specs: Mapping[str, tuple[tuple[int, ...], DType]],
+        chance: Random,
+        allocate: Callable[[int], Backing],
+    ) -> None:
+        """Lay the tensors out.
 
         Args:
             specs: name -> (shape, element type), in argument order.
             chance: source of the random offsets.
-            sealed: whether other processes may only read.
+            allocate: gives memory of a size in bytes.
 
         Raises:
-            ResourceExhausted: the machine has no memory for it.
+            ResourceExhausted: there is no memory for it.
         """
         self.placements: dict[str, Placement] = {}
         end = RED_ZONE_BYTES
@@ -70,34 +158,30 @@ class Region:
             placed = Placement(shape, dtype, offset)
             self.placements[name] = placed
             end = -(-(offset + placed.n_bytes + RED_ZONE_BYTES) // PAGE_BYTES) * PAGE_BYTES
-        self.n_bytes = end
-        self.fd = os.memfd_create("deep-agent-buffers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.posix_fallocate(self.fd, 0, end)
-            self._map = mmap.mmap(self.fd, end, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-        except (OSError, ValueError) as error:
-            os.close(self.fd)
-            raise ResourceExhausted(
-                f"no memory for buffers of {end / 2**20:.0f} MiB: {error}.", remedy="Use smaller workloads."
-            ) from error
-        if sealed:
-            fcntl.fcntl(self.fd, _F_ADD_SEALS, _SEAL_SHRINK_GROW_FUTURE_WRITE)
-        self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
+        self._backing = allocate(end)
+        self.content = self._backing.content
+        self.n_bytes = self.content.numel()
         self.tensors = {name: self._view(placed) for name, placed in self.placements.items()}
         self.paint_red_zones()
+
+    @property
+    def fd(self) -> int:
+        """Descriptor that arms map it by."""
+        return self._backing.fd
 
     def _view(self, placed: Placement) -> torch.Tensor:
         dtype = getattr(torch, placed.dtype.value)
         if placed.count == 0:
-            return torch.empty(placed.shape, dtype=dtype)
-        return torch.frombuffer(self._map, dtype=dtype, count=placed.count, offset=placed.offset).view(placed.shape)
+            return torch.empty(placed.shape, dtype=dtype, device=self.content.device)
+        flat = self.content[placed.offset : placed.offset + placed.n_bytes].view(dtype)
+        return flat.view(placed.shape)
 
     def _red_zones(self) -> list[torch.Tensor]:
         edges = [0]
         for placed in self.placements.values():
             edges += [placed.offset, placed.offset + placed.n_bytes]
-        edges.append(len(self._map))
-        return [self._bytes[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+        edges.append(self.n_bytes)
+        return [self.content[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
     def paint_red_zones(self) -> None:
         """Fill everything outside the tensors with the canary."""
@@ -107,6 +191,19 @@ class Region:
     def red_zones_intact(self) -> bool:
         """Whether nothing was written outside the tensors."""
         return all(bool((zone == _CANARY).all()) for zone in self._red_zones())
+
+    def digest(self, key: torch.Tensor) -> int:
+        """Sum up the whole region under secret weights, int32 of shape (DIGEST_WORDS,), on the region's device.
+
+        A changed, moved or swapped word changes the sum but for a chance of about 2**-31.
+        """
+        words = self.content.view(torch.int32)
+        total = torch.zeros((), dtype=torch.int64, device=words.device)
+        for number, start in enumerate(range(0, words.numel(), DIGEST_WORDS)):
+            part = words[start : start + DIGEST_WORDS]
+            # Each chunk is weighted anew, so that no two chunks can change places.
+            total += (part * key[: part.numel()]).sum(dtype=torch.int64) * (2 * number + 1)
+        return int(total)
 
     def poison(self, chance: Random) -> None:
         """Fill every tensor with something that no honest result is: NaN or random bytes.
@@ -125,16 +222,19 @@ class Region:
     def describe(self, name: str) -> dict[str, object]:
         """Give what an arm needs to build the tensor."""
         placed = self.placements[name]
-        return {"shape": placed.shape, "dtype": placed.dtype.value, "count": placed.count, "offset": placed.offset}
+        return {
+            "shape": placed.shape,
+            "dtype": placed.dtype.value,
+            "count": placed.count,
+            "offset": placed.offset,
+            "n_bytes": placed.n_bytes,
+        }
 
     def close(self) -> None:
-        """Give the descriptor and the mapping back; idempotent."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-            self.tensors = {}
-            del self._bytes
-            # Views of torch may still be alive in a caller's frame; the mapping then goes with the last of them.
+        """Give the memory back; idempotent."""
+        self.tensors = {}
+        self.content = torch.empty(0, dtype=torch.uint8)
+        self._backing.close()
 
 
 def sealed_file(content: bytes) -> int:

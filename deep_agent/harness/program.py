@@ -15,7 +15,7 @@ import torch
 from deep_agent import errors
 from deep_agent.harness.arm import Zygote
 from deep_agent.harness.folders import Folders
-from deep_agent.harness.judge import CpuJudge
+from deep_agent.harness.judge import DeviceJudge
 from deep_agent.problem.evaluation import EvaluationRequest
 from deep_agent.problem.profile import ProfileRequest
 from deep_agent.problem.solution import Solution
@@ -26,7 +26,7 @@ _KINDS: Final = ("InvalidInput", "NotFound", "MissingTool", "ResourceExhausted",
 class JudgeProgram:
     """Reads requests, starts threads, writes answers."""
 
-    def __init__(self, channel: socket.socket, judge: CpuJudge) -> None:
+    def __init__(self, channel: socket.socket, judge: DeviceJudge) -> None:
         """Keep the channel; answers of different threads are written one at a time."""
         self._channel = channel
         self._judge = judge
@@ -81,7 +81,7 @@ class JudgeProgram:
 def serve(channel: socket.socket, zygote: Zygote, folders: Folders, settings: dict[str, Any]) -> None:
     """Judge for one client; returns when it is gone, with every arm ended."""
     torch.set_num_threads(1)
-    judge = CpuJudge(zygote, folders, settings["fingerprint"], memory_bytes=settings["memory_bytes"])
+    judge = DeviceJudge(zygote, folders, settings["fingerprint"], memory_bytes=settings["memory_bytes"])
     try:
         JudgeProgram(channel, judge).serve()
     finally:

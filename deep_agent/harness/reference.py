@@ -28,13 +28,18 @@ Argument: TypeAlias = "torch.Tensor | int | float | bool"
 class Reference:
     """An imported reference."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, torch_device: str = "cpu") -> None:
         """Import the definition's source from a real file, as it may hold decorated code.
+
+        Args:
+            definition: whose reference it is.
+            torch_device: where its inputs lie.
 
         Raises:
             InvalidInput: the source raises when imported.
         """
         self.definition = definition
+        self._device = torch_device
         self._module = _import_source(definition)
 
     def __call__(self, arguments: Sequence[Argument]) -> tuple[torch.Tensor, ...]:
@@ -64,9 +69,12 @@ class Reference:
             raise InvalidInput(
                 f"definition {self.definition.name!r}: a workload has custom inputs, but there is no custom_inputs_entrypoint."
             )
-        with torch.random.fork_rng(devices=[]):
+        devices = [] if self._device == "cpu" else [self._device]
+        with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
-            made = _or_invalid(self.definition, lambda: getattr(self._module, name)(dict(axes_and_scalars), "cpu"))
+            made = _or_invalid(
+                self.definition, lambda: getattr(self._module, name)(dict(axes_and_scalars), self._device)
+            )
         return dict(made)
 
     def _in_order(self, returned: object) -> tuple[torch.Tensor, ...]:
@@ -79,7 +87,10 @@ class Reference:
                 f"definition {self.definition.name!r}: the reference returns {len(results)} values, "
                 f"outputs declares {list(names)}."
             )
-        return tuple(value if isinstance(value, torch.Tensor) else torch.as_tensor(value) for value in results)
+        return tuple(
+            value if isinstance(value, torch.Tensor) else torch.as_tensor(value, device=self._device)
+            for value in results
+        )
 
 
 class _DoublePrecision(TorchDispatchMode):  # type: ignore[misc] # torch is untyped here

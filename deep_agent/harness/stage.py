@@ -14,19 +14,18 @@ import torch
 
 from deep_agent.harness.arm import Arm, ArmFailed, CallTiming
 from deep_agent.harness.compare import Comparison, agrees, compare
-from deep_agent.harness.inputs import Case, make_inputs
-from deep_agent.harness.memory import Region
-from deep_agent.harness.reference import Argument, Reference
+from deep_agent.harness.input_sets import InputSet
+from deep_agent.harness.memory import DIGEST_WORDS, Region
+from deep_agent.harness.places import Place
+from deep_agent.harness.reference import Reference
 from deep_agent.harness.wire import Finding, Verb
 from deep_agent.problem.trace import Correctness, EvaluationStatus
-from deep_agent.problem.workload import CustomInput, Workload
+from deep_agent.problem.workload import Workload
 
 BIND_TIMEOUT_S: Final = 30.0
 CALL_TIMEOUT_S: Final = 10.0
 FIRST_CALL_TIMEOUT_S: Final = 120.0
 """For the first calls of a Python solution, which may compile."""
-_SHARE_CHANGED: Final = 512
-"""One block of about 1/512 of each input tensor moves before each call."""
 _FINDING_STATUS: Final = {
     Finding.WRONG_SHAPE: EvaluationStatus.INCORRECT_SHAPE,
     Finding.WRONG_DTYPE: EvaluationStatus.INCORRECT_DTYPE,
@@ -48,53 +47,12 @@ class CacheFlush:
         self._buffer.sum()
 
 
-@dataclass(slots=True)
-class InputSet:
-    """One set of inputs in sealed memory."""
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A binding of an arm: one input set, and the outputs that its results go to."""
 
-    region: Region
-    arguments: dict[str, Argument]
-    """Input name -> the judge's own view of it, or the scalar."""
-    movable: tuple[str, ...]
-    """Tensor inputs whose blocks may be moved about without losing their meaning."""
-
-    def change(self, chance: Random) -> None:
-        """Copy a random block over another in each movable tensor: the same kind of values, elsewhere."""
-        for name in self.movable:
-            flat = self.region.tensors[name].view(-1)
-            block = max(1, flat.numel() // _SHARE_CHANGED)
-            source, target = (chance.randrange(flat.numel() - block + 1) for _ in range(2))
-            flat[target : target + block] = flat[source : source + block].clone()
-
-    def close(self) -> None:
-        """Give the memory back."""
-        self.arguments = {}
-        self.region.close()
-
-
-def make_input_set(reference: Reference, case: Case, chance: Random) -> InputSet:
-    """Draw inputs under a secret seed and put them into sealed memory."""
-    generator = torch.Generator().manual_seed(chance.getrandbits(62))
-    made = make_inputs(reference, case, generator)
-    specs = {
-        name: (tuple(value.shape), reference.definition.inputs[name].dtype)
-        for name, value in made.items()
-        if isinstance(value, torch.Tensor)
-    }
-    region = Region(specs, chance, sealed=True)
-    arguments: dict[str, Argument] = dict(made)
-    for name, tensor in region.tensors.items():
-        source = made[name]
-        assert isinstance(source, torch.Tensor)
-        tensor.copy_(source)
-        arguments[name] = tensor
-    custom = {name for name, entry in case.workload.inputs.items() if isinstance(entry, CustomInput)}
-    movable = tuple(
-        name
-        for name, tensor in region.tensors.items()
-        if tensor.numel() > 1 and (tensor.is_floating_point() or name not in custom)
-    )
-    return InputSet(region, arguments, movable)
+    binding: int
+    outputs: Region
 
 
 @dataclass(slots=True)
@@ -102,9 +60,8 @@ class Desk:
     """An arm's own outputs for one workload, and its bindings to the stage's input sets."""
 
     arm: Arm
-    outputs: Region
-    bindings: list[int] = field(default_factory=list)
-    """Binding number by input set."""
+    slots: list[Slot] = field(default_factory=list)
+    """By input set; on the host they share one region of outputs."""
     collects: bool = False
     """Whether the solution returns its results."""
     call_timeout_s: float = CALL_TIMEOUT_S
@@ -114,55 +71,112 @@ class Desk:
         """Calls until times settle: results that are returned need an allocator that has seen a few of them."""
         return 8 if self.collects else 2
 
+    @property
+    def output_bytes(self) -> int:
+        """Shared memory of the outputs."""
+        return sum(region.n_bytes for region in self._regions())
+
+    def _regions(self) -> list[Region]:
+        return list({id(slot.outputs): slot.outputs for slot in self.slots}.values())
+
+    def close(self) -> None:
+        """Give the outputs back; idempotent."""
+        for region in self._regions():
+            region.close()
+        self.slots.clear()
+
 
 class Stage:
     """One workload with its input sets; used by the thread that holds the device."""
 
-    def __init__(self, reference: Reference, workload: Workload, sets: Sequence[InputSet], chance: Random) -> None:
+    def __init__(
+        self, reference: Reference, workload: Workload, sets: Sequence[InputSet], chance: Random, place: Place
+    ) -> None:
         """Take over the input sets; `close` ends them."""
         self.reference = reference
         self.workload = workload
+        self.place = place
         self._sets = tuple(sets)
         self._chance = chance
         self._next_binding = chance.randrange(1000)
+        on_device = place.index is not None
+        self._key = (
+            torch.randint(
+                2**31,
+                (DIGEST_WORDS,),
+                dtype=torch.int32,
+                generator=place.generator(chance.getrandbits(62)),
+                device=place.torch_device,
+            )
+            if on_device
+            else None
+        )
+        for inputs in self._sets:
+            self._watch(inputs)
+
+    def _watch(self, inputs: InputSet) -> None:
+        if self._key is not None:
+            inputs.watch(self._key)
+
+    @property
+    def n_sets(self) -> int:
+        """Input sets, and with them slots of each desk."""
+        return len(self._sets)
 
     def seat(self, arm: Arm, *, collects: bool, call_timeout_s: float = CALL_TIMEOUT_S) -> Desk:
         """Give an arm its outputs and show it the inputs; raises ArmFailed."""
         definition = self.reference.definition
         sizes = definition.sizes(self.workload.axes)
         specs = {name: (definition.shape(name, sizes), spec.dtype) for name, spec in definition.outputs.items()}
-        outputs = Region(specs, self._chance, sealed=False)
-        desk = Desk(arm, outputs, collects=collects, call_timeout_s=call_timeout_s)
+        desk = Desk(arm, collects=collects, call_timeout_s=call_timeout_s)
+        outputs: Region | None = None
         for inputs in self._sets:
+            if outputs is None or self.place.index is not None:
+                outputs = self.place.region(specs, self._chance, sealed=False)
             self._next_binding += 1 + self._chance.randrange(9)
-            described = [
-                inputs.region.describe(name) if isinstance(value, torch.Tensor) else {"scalar": value}
-                for name, value in inputs.arguments.items()
-            ]
-            destinations = [desk.outputs.describe(name) for name in specs]
-            payload = {"binding": self._next_binding, "inputs": described, "outputs": destinations}
-            arm.ask(Verb.BIND, payload, [inputs.region.fd, desk.outputs.fd], timeout_s=BIND_TIMEOUT_S)
-            desk.bindings.append(self._next_binding)
+            desk.slots.append(Slot(self._next_binding, outputs))
+            self._bind(arm, inputs, desk.slots[-1])
         return desk
+
+    def _bind(self, arm: Arm, inputs: InputSet, slot: Slot) -> None:
+        described = [
+            inputs.region.describe(name) if isinstance(value, torch.Tensor) else {"scalar": value}
+            for name, value in inputs.arguments.items()
+        ]
+        payload = {
+            "binding": slot.binding,
+            "inputs": described,
+            "outputs": [slot.outputs.describe(name) for name in slot.outputs.placements],
+            "device": self.place.index,
+            "region_bytes": [inputs.region.n_bytes, slot.outputs.n_bytes],
+        }
+        self.place.settle()
+        arm.ask(Verb.BIND, payload, [inputs.region.fd, slot.outputs.fd], timeout_s=BIND_TIMEOUT_S)
 
     def leave(self, desk: Desk) -> None:
         """Take an arm's buffers back; a dead arm is no matter."""
-        for binding in desk.bindings:
+        for slot in desk.slots:
             try:
-                desk.arm.ask(Verb.UNBIND, {"binding": binding}, timeout_s=BIND_TIMEOUT_S)
+                desk.arm.ask(Verb.UNBIND, {"binding": slot.binding}, timeout_s=BIND_TIMEOUT_S)
             except ArmFailed:
                 break
-        desk.outputs.close()
+        desk.close()
+
+    def prepare(self, desk: Desk, chosen: int, *, change: bool = True) -> None:
+        """Change the inputs of a set a little and poison the outputs that go with it."""
+        if change:
+            self._sets[chosen].change(self._chance)
+            self._watch(self._sets[chosen])
+        desk.slots[chosen].outputs.poison(self._chance)
 
     def call(self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None) -> tuple[CallTiming, int]:
         """Change, poison, flush and call once; the timing and the input set used. Raises ArmFailed."""
         chosen = self._chance.randrange(len(self._sets)) if index is None else index
-        if index is None:
-            self._sets[chosen].change(self._chance)
-        desk.outputs.poison(self._chance)
+        self.prepare(desk, chosen, change=index is None)
+        self.place.settle()
         if flush is not None:
             flush()
-        timing = desk.arm.ask(Verb.CALL, {"binding": desk.bindings[chosen]}, timeout_s=desk.call_timeout_s)
+        timing = desk.arm.ask(Verb.CALL, {"binding": desk.slots[chosen].binding}, timeout_s=desk.call_timeout_s)
         return timing, chosen
 
     def check(
@@ -178,22 +192,25 @@ class Stage:
         """
         if desk.collects:
             try:
-                desk.arm.ask(Verb.COLLECT, {"binding": desk.bindings[chosen]}, timeout_s=CALL_TIMEOUT_S)
+                desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
             except ArmFailed as failure:
                 return refusal(failure)
-        if not desk.outputs.red_zones_intact():
+        outputs = desk.slots[chosen].outputs
+        if not outputs.red_zones_intact():
             return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it wrote outside its outputs")
+        if self._key is not None and not self._sets[chosen].is_untouched(self._key):
+            return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it changed its inputs")
         if expected is None:
             expected = self.reference(list(self._sets[chosen].arguments.values()))
-        return self._compare(desk, expected, quick=quick)
+        return self._compare(outputs, expected, quick=quick)
 
-    def _compare(self, desk: Desk, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
+    def _compare(self, outputs: Region, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
         tolerance = self.workload.tolerance
-        pairs = zip(desk.outputs.tensors.values(), expected, strict=True)
+        pairs = zip(outputs.tensors.values(), expected, strict=True)
         if quick and all(agrees(actual, truth, tolerance) for actual, truth in pairs):
             return Comparison(EvaluationStatus.PASSED, Correctness())
         worst = Comparison(EvaluationStatus.PASSED, Correctness())
-        for (name, actual), truth in zip(desk.outputs.tensors.items(), expected, strict=True):
+        for (name, actual), truth in zip(outputs.tensors.items(), expected, strict=True):
             found = compare(name, actual, truth, tolerance)
             if not found.matches:
                 return found

@@ -15,7 +15,7 @@ from deep_agent.problem.value import FrozenValue
 DeviceKind = Literal["cpu", "cuda"]
 NeedKind = Literal["program", "package", "header"]
 
-PROGRAM_PATH: Final = ":".join(("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/cuda/bin", "/opt/cuda/bin"))
+PROGRAM_PATH: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
 """Where builds look for programs; the judge's own environment is empty."""
 HEADER_FOLDERS: Final = (
     "/usr/include",
@@ -115,7 +115,8 @@ def find(need: Need) -> str | None:
         case "package":
             return _find_package(need.name)
         case "header":
-            folders = (Path(folder) for folder in HEADER_FOLDERS)
+            versions = sorted(str(folder / "include") for folder in Path("/usr/local").glob("cuda-*"))
+            folders = (Path(folder) for folder in (*HEADER_FOLDERS, *versions))
             return next((str(folder / need.name) for folder in folders if (folder / need.name).is_file()), None)
 
 

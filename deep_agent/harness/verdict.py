@@ -1,36 +1,28 @@
-"""Judges one loaded solution on a bench: answers first, then times. Loads torch through the bench.
+"""Judges one loaded solution on a bench: answers first, then times. Loads torch through the bench; reads a clock.
 
 The candidate's arm is new for every verdict and never serves another.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from deep_agent.harness.arm import Arm, ArmFailed
+from deep_agent.harness.arm import Arm, ArmFailed, blaming
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace
 from deep_agent.harness.bench import Bench
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong
 from deep_agent.harness.loading import load
-from deep_agent.harness.rounds import HOPELESS_BELOW, PROTOCOLS, Protocol, Rounds, Samples, blaming
+from deep_agent.harness.rounds import HOPELESS_BELOW, Protocol, Rounds, protocol_of
 from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
 from deep_agent.problem.solution import Solution
-from deep_agent.problem.trace import Correctness, EvaluationStatus
+from deep_agent.problem.trace import EvaluationStatus
 
 LOAD_TIMEOUT_S: Final = 60.0
-_CPU_SLACK: Final = 1.3
-"""Processor time over wall time that a call may show beyond its threads, for the kernel's rounding."""
-_OTHERS_SHARE: Final = 0.25
-"""Share of a one-thread device's work that may be done by other threads than the calling one."""
-_OTHERS_ROUNDING_US: Final = 100.0
-_ROUNDING_US: Final = 1000.0
-"""Processor time a visit may show beyond the shares, for the kernel's rounding."""
-_IDLE_SHARE: Final = 0.25
-"""Processor time an arm may use between calls, as a share of that within them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +78,8 @@ class Findings:
     gains: list[LogRatios] = field(default_factory=list)
     noises: list[LogRatios] = field(default_factory=list)
     confinement: tuple[str, ...] = ()
+    timed_s: float = 0.0
+    """Wall seconds that timing took."""
     log: str = ""
 
     def overall(self) -> tuple[Ratio | None, Ratio | None, Ratio | None]:
@@ -103,7 +97,7 @@ class Verdict:
         """Keep what the verdict needs; `out_of_time` ends timing early, never examination."""
         self._workplace = workplace
         self._bench = bench
-        self._protocol: Protocol = PROTOCOLS[protocol]
+        self._protocol: Protocol = protocol_of(protocol, on_device=workplace.place.index is not None)
         self._in_double = protocol == "verify"
         self._out_of_time = out_of_time
 
@@ -118,15 +112,16 @@ class Verdict:
         findings.confinement = arm.confinement
         try:
             if self._admit(arm, candidate, findings) and self._examine(arm, candidate, findings):
+                started_s = time.perf_counter()
                 self._time(arm, candidate, incumbent, findings)
+                findings.timed_s = time.perf_counter() - started_s
         finally:
             findings.log = arm.last_words()
             arm.close()
         return findings
 
     def _fork(self) -> Arm:
-        workplace = self._workplace
-        return workplace.zygote.fork(workplace.limits, confine=True, n_threads=workplace.n_threads)
+        return self._workplace.fork(confine=True)
 
     def _load(self, arm: Arm, prepared: Prepared) -> None:
         load(
@@ -234,33 +229,17 @@ class Verdict:
         return bool(findings.gains) and is_hopeless(ratio(findings.gains), floor=HOPELESS_BELOW)
 
     def _measure(self, stage: Stage, index: int, seated: dict[str, Desk], findings: Findings) -> Comparison | None:
-        rounds = Rounds(stage, seated, self._workplace.flush, self._bench.chance, self._out_of_time)
+        rounds = Rounds(stage, seated, self._workplace.timer, self._bench.chance, self._out_of_time)
         rounds.warm()
         against = ["baseline", *(["incumbent"] if "incumbent" in seated else [])]
         samples, found = rounds.measure(self._protocol, against)
-        found = found or self._audit(samples)
         if found is not None:
             return found
         examined = findings.workloads[index]
         findings.workloads[index] = timed(examined, samples, self._bench.best[examined.uuid].source.name)
         for arm_name, kept in (("baseline", findings.speedups), ("incumbent", findings.gains)):
             if arm_name in seated:
-                kept.append(log_ratios(samples.wall_us[arm_name], samples.wall_us["candidate"]))
+                kept.append(log_ratios(samples.wall_us(arm_name), samples.wall_us("candidate")))
         if "twin" in seated:
-            findings.noises.append(log_ratios(samples.wall_us["baseline"], samples.wall_us["twin"]))
+            findings.noises.append(log_ratios(samples.wall_us("baseline"), samples.wall_us("twin")))
         return None
-
-    def _audit(self, samples: Samples) -> Comparison | None:
-        """Refuse processor time that the wall clock did not see: more threads than the device, or work between calls."""
-        wall_us, cpu_us = sum(samples.wall_us["candidate"]), sum(samples.cpu_us["candidate"])
-        others_us, idle_us = sum(samples.others_us["candidate"]), sum(samples.idle_us["candidate"])
-        n_threads, n_visits = self._workplace.n_threads, len(samples.idle_us["candidate"])
-        if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _OTHERS_ROUNDING_US * n_visits:
-            reason = f"other threads worked {others_us / 1e3:.1f} ms, all calls {cpu_us / 1e3:.1f} ms; this device has one thread"
-        elif cpu_us > n_threads * _CPU_SLACK * wall_us:
-            reason = f"it used {cpu_us / wall_us:.1f} processors where the device has {n_threads}"
-        elif idle_us > _IDLE_SHARE * cpu_us + _ROUNDING_US * n_visits:
-            reason = f"it worked {idle_us / 1e3:.1f} ms between calls, against {cpu_us / 1e3:.1f} ms within them"
-        else:
-            return None
-        return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), reason)

@@ -35,6 +35,8 @@ class Verb(IntEnum):
     """Forget a binding."""
     NOTHING = 6
     """Answer at once; what a request costs by itself."""
+    BURST = 7
+    """Call once with each of several bindings, back to back, and wait for the device; descriptors: a ledger."""
 
 
 class Finding(IntEnum):

@@ -29,6 +29,8 @@ from deep_agent.harness.confine import (
 )
 
 _PACKET_BYTES: Final = 16 * 1024
+_NEEDED: Final = tuple(dict.fromkeys((sys.prefix, sys.base_prefix, *(path for path in sys.path if path))))
+"""Where Python and its packages lie; modules are still imported when the arm is confined."""
 
 
 def main(control_fd: int) -> None:
@@ -51,6 +53,8 @@ def main(control_fd: int) -> None:
 
 def _preload() -> None:
     warnings.filterwarnings("ignore", message="The given buffer is not writable")
+    # A confined arm cannot reach the management library; the device is another matter.
+    warnings.filterwarnings("ignore", message="Can't initialize NVML")
     torch.set_num_threads(1)
     # One tiny call of each kind touches the lazily set up parts of the library.
     torch.frombuffer(bytearray(64), dtype=torch.float32).add(1.0)
@@ -124,7 +128,7 @@ def _confine(order: dict[str, Any], *, namespaces: bool) -> tuple[list[str], lis
     failed: list[str] = []
     if namespaces:
         held.append("no network")
-        sealed, open_ = seal_files(order["limits"]["file_bytes"], tuple(order["hidden"]))
+        sealed, open_ = seal_files(order["limits"]["file_bytes"], tuple(order["hidden"]), _NEEDED)
         held += sealed
         failed += open_
     else:
@@ -132,7 +136,8 @@ def _confine(order: dict[str, Any], *, namespaces: bool) -> tuple[list[str], lis
     os.chdir("/tmp" if namespaces else order["scratch"])  # noqa: S108 - a scratch of its own in the namespace
     limit_resources(order["limits"])
     forbid_dumps()
-    held.append("limits on memory, processor time, file size and open files")
+    memory = "" if order["limits"]["memory_bytes"] is None else "memory, "
+    held.append(f"limits on {memory}processor time, file size and open files")
     return held, failed
 
 

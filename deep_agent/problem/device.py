@@ -1,5 +1,6 @@
 """Owns the device model: the rates a bound is computed from, and where each comes from."""
 
+from itertools import pairwise
 from math import inf
 from typing import Annotated, Literal
 
@@ -22,6 +23,25 @@ class Bandwidth(FrozenValue):
     """Bytes read plus written by a[i] = b[i] + s * c[i] with stores that bypass the cache."""
     write_bytes_per_s: Rate | None = None
     """Writing alone past the cache; None where it was not measured."""
+
+    def rate_of_mix(self, read_share: float) -> float:
+        """Give the rate of accesses of which a share between 0 and 1 is read, in bytes a second.
+
+        Writing alone, copying (a half read), the triad (two thirds) and reading alone are known; between two of
+        them the time of a byte changes linearly. What was reached inside one kind counts for the others: a copy
+        reads as fast as it writes, so more bytes never take less time. Without a rate for writing, copying
+        stands for it.
+        """
+        copy = max(self.copy_bytes_per_s, self.triad_bytes_per_s * 2 / 3)
+        triad = max(self.triad_bytes_per_s, copy * 3 / 4)
+        write = max(self.write_bytes_per_s or copy, copy / 2)
+        read = max(self.read_bytes_per_s, triad * 2 / 3)
+        known = ((0.0, write), (1 / 2, copy), (2 / 3, triad), (1.0, read))
+        for (low, rate_below), (high, rate_above) in pairwise(known):
+            if read_share <= high:
+                part = (read_share - low) / (high - low)
+                return 1 / ((1 - part) / rate_below + part / rate_above)
+        return read
 
 
 class DeviceModel(FrozenValue):

@@ -78,6 +78,8 @@ class Evaluation(FrozenValue):
     device_fingerprint: str
     device_s: Annotated[float, Field(ge=0)]
     """Seconds the device was held."""
+    timed_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds of these that went into timing; the rest is what a verdict costs whatever it times."""
     build_s: Annotated[float, Field(ge=0)]
     confinement: tuple[str, ...]
     """What confined the candidate, and what was missing on this machine, in words."""
@@ -133,7 +135,7 @@ class EvaluationRequest(FrozenValue):
 class Baseline(FrozenValue):
     """One way the library offers to do the operation."""
 
-    name: Literal["eager", "eager_out", "torch_compile"]
+    name: Literal["eager", "eager_out", "torch_compile", "torch_compile_max_autotune"]
     solution: Solution | None = None
     """The library call as a solution that can be packaged; None where it cannot be written as one."""
     time_us: dict[str, Positive]

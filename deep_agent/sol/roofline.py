@@ -15,8 +15,8 @@ def bound(
 ) -> SolBound:
     """Compute max(memory time, compute time) in microseconds.
 
-    Memory time is the larger of two ceilings that hold whatever the mix: all bytes at the fastest rate of
-    any access kind, and the bytes read at the rate of reading alone, which writes beside them cannot raise.
+    Memory time is all bytes at the rate of their mix of reading and writing: on a processor a copy never reaches
+    the rate of writing alone, and a bound that no copy can reach says little.
     Compute time is the sum over operand types of multiply-adds over their rate, as the types share the units.
 
     Args:
@@ -41,20 +41,20 @@ def bound(
 
 
 def _memory_s(work: Work, device: DeviceModel) -> float:
-    together_s = work.moved_bytes / device.fastest_bytes_per_s()
-    return max(together_s, work.read_bytes / device.bandwidth.read_bytes_per_s)
+    return work.moved_bytes / _memory_rate(work, device) if work.moved_bytes else 0.0
+
+
+def _memory_rate(work: Work, device: DeviceModel) -> float:
+    return device.bandwidth.rate_of_mix(work.read_bytes / work.moved_bytes)
 
 
 def _rate_notes(work: Work, device: DeviceModel, margin: float) -> list[str]:
     notes = []
     if margin > 1.0:
         notes.append(f"rates are probed and taken {margin - 1:.0%} higher, so that the bound stays a bound")
-    reading_s = work.read_bytes / device.bandwidth.read_bytes_per_s
     if work.moved_bytes:
-        alone = reading_s >= work.moved_bytes / device.fastest_bytes_per_s()
-        kind = "reading alone" if alone else "the fastest access kind, for bytes read and written together"
-        rate = device.bandwidth.read_bytes_per_s if alone else device.fastest_bytes_per_s()
-        notes.append(f"memory at {rate / 1e9:.1f} GB/s: {kind}")
+        share = work.read_bytes / work.moved_bytes
+        notes.append(f"memory at {_memory_rate(work, device) / 1e9:.1f} GB/s: the rate when {share:.0%} of it is read")
     unknown = sorted(dtype.value for dtype in work.macs if dtype not in device.mac_per_s)
     if unknown:
         notes.append(f"no multiply-add rate for {', '.join(unknown)} on {device.name}: not charged")

@@ -25,6 +25,8 @@ from deep_agent.errors import InvalidInput
 from deep_agent.harness.arm import Arm, ArmFailed
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.build import NotBuilt, compile_in
+from deep_agent.harness.compilers import Gxx
+from deep_agent.harness.input_sets import make_input_set
 from deep_agent.harness.inputs import Case
 from deep_agent.harness.loading import load
 from deep_agent.harness.profiling.compiler_report import (
@@ -38,7 +40,8 @@ from deep_agent.harness.profiling.cpu_rules import CpuObservation, diagnose, res
 from deep_agent.harness.profiling.disassembly import InstructionMix, instruction_mix
 from deep_agent.harness.profiling.perf import SOFTWARE, Counts, parse_perf, perf_command
 from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import CALL_TIMEOUT_S, Desk, Stage, make_input_set, refusal
+from deep_agent.harness.stage import CALL_TIMEOUT_S, Desk, Stage, refusal
+from deep_agent.harness.timers import CallTimer
 from deep_agent.harness.toolchains import PROGRAM_PATH
 from deep_agent.harness.verdict import LOAD_TIMEOUT_S, Prepared
 from deep_agent.problem.footprint import check_fits, workload_bytes
@@ -83,6 +86,9 @@ class CpuProfiling:
         self._request = request
         self._workload = _chosen(problem, request.workload)
         self._stage: Stage | None = None
+        timer = workplace.timer
+        assert isinstance(timer, CallTimer), "only a processor's judge profiles here"
+        self._flush = timer.flush
 
     def __enter__(self) -> Self:
         """Build for the profile and make the inputs; raises InvalidInput when they do not fit or are refused."""
@@ -91,9 +97,10 @@ class CpuProfiling:
         available_bytes = psutil.virtual_memory().available
         check_fits(self._problem.definition, self._workload, available_bytes=available_bytes, copies=3)
         chance = SystemRandom()
-        reference = Reference(self._problem.definition)
-        inputs = make_input_set(reference, Case(self._workload), chance)
-        self._stage = Stage(reference, self._workload, [inputs], chance)
+        place = self._workplace.place
+        reference = Reference(self._problem.definition, place.torch_device)
+        inputs = make_input_set(reference, Case(self._workload), chance, place)
+        self._stage = Stage(reference, self._workload, [inputs], chance, place)
         return self
 
     def __exit__(
@@ -133,7 +140,7 @@ class CpuProfiling:
 
     def _run(self, report: _Report) -> tuple[list[float], Counts | None] | NotProfiled:
         workplace = self._workplace
-        arm = workplace.zygote.fork(workplace.limits, confine=True, n_threads=workplace.n_threads)
+        arm = workplace.fork(confine=True)
         try:
             load(
                 arm,
@@ -161,7 +168,7 @@ class CpuProfiling:
                 return NotProfiled(status=found.status, reason=found.message)
             desk.call_timeout_s = CALL_TIMEOUT_S
             for _ in range(desk.n_warm_calls):
-                stage.call(desk, self._workplace.flush)
+                stage.call(desk, self._flush)
             with _counting(arm.pid, notes) as counted:
                 times_us = self._calls(stage, desk)
             return times_us, counted()
@@ -173,7 +180,7 @@ class CpuProfiling:
         times_us: list[float] = []
         until_s = time.perf_counter() + RUN_S
         while len(times_us) < least or (len(times_us) < most and time.perf_counter() < until_s):
-            timing, _ = stage.call(desk, self._workplace.flush)
+            timing, _ = stage.call(desk, self._flush)
             times_us.append(timing.wall_us)
         return times_us
 
@@ -192,7 +199,7 @@ def _report(solution: Solution) -> _Report | NotBuilt:
     """Build with the compiler's reports on, and read them and the object."""
     with tempfile.TemporaryDirectory(prefix="deep-agent-profile-") as folder:
         staging = Path(folder)
-        made = compile_in(solution, staging, REPORT_FLAGS)
+        made = compile_in(solution, Gxx(), staging, REPORT_FLAGS)
         if isinstance(made, NotBuilt):
             return made
         report = _Report(artefact=made)

@@ -7,7 +7,9 @@ import pytest
 from builders import DOUBLE_CPP, make_solution
 
 from deep_agent.harness import build as build_module
+from deep_agent.harness import compilers
 from deep_agent.harness.build import Builder, Built, NotBuilt, build_key
+from deep_agent.harness.compilers import Gxx, Nvcc
 from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language, SourceFile
 
@@ -113,14 +115,24 @@ def test_the_key_covers_what_shapes_the_object(changes):
     solution = plain(EXPF)
     if "spec" in changes:
         changes = {"spec": solution.spec.model_copy(update=changes["spec"])}
-    assert build_key(solution.model_copy(update=changes)) != build_key(solution)
+    assert build_key(solution.model_copy(update=changes), Gxx()) != build_key(solution, Gxx())
 
 
-@pytest.mark.parametrize("part", ["compiler_version", "compiler_target", "headers_hash"])
+@pytest.mark.parametrize("part", ["_version", "_native_target", "headers_hash"])
 def test_the_key_covers_the_toolchain_the_processor_and_the_headers(monkeypatch, part):
-    before = build_key(plain(EXPF))
-    monkeypatch.setattr(build_module, part, lambda: "another")
-    assert build_key(plain(EXPF)) != before
+    before = build_key(plain(EXPF), Gxx())
+    monkeypatch.setattr(compilers, part, lambda *_: "another")
+    assert build_key(plain(EXPF), Gxx()) != before
+
+
+def test_a_cuda_builds_key_covers_its_architecture_and_the_hosts_compiler(monkeypatch):
+    versions = {"nvcc": "13.0", "g++": "12.2"}
+    monkeypatch.setattr(compilers, "_version", lambda program, _remedy: versions[program])
+    keys = {build_key(plain(EXPF), Nvcc(architecture)) for architecture in ("80", "90")}
+    for program in versions:
+        versions[program] = "another"
+        keys.add(build_key(plain(EXPF), Nvcc("90")))
+    assert len(keys) == 4
 
 
 def test_a_name_or_an_author_does_not_compile_again(builder):

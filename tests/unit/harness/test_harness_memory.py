@@ -7,14 +7,15 @@ from random import Random
 import pytest
 import torch
 
-from deep_agent.harness.memory import ALIGNMENT_BYTES, RED_ZONE_BYTES, Region, sealed_file
+from deep_agent.harness.memory import ALIGNMENT_BYTES, DIGEST_WORDS, RED_ZONE_BYTES, sealed_file
+from deep_agent.harness.places import Host
 from deep_agent.problem.dtype import DType
 
 SPECS = {"a": ((3, 5), DType.FLOAT32), "b": ((7,), DType.INT64), "c": ((0, 4), DType.BFLOAT16), "d": ((9,), DType.BOOL)}
 
 
 def made(seed=1, *, sealed=False):
-    return Region(SPECS, Random(seed), sealed=sealed)
+    return Host().region(SPECS, Random(seed), sealed=sealed)
 
 
 def test_tensors_have_their_shape_type_and_alignment_behind_a_red_zone():
@@ -39,7 +40,7 @@ def test_a_write_outside_the_tensors_is_noticed_on_either_side():
         assert region.red_zones_intact()
         region.poison(Random(2))
         assert region.red_zones_intact()
-        region._bytes[region.placements["a"].offset + shift] = 0
+        region.content[region.placements["a"].offset + shift] = 0
         assert not region.red_zones_intact()
         region.close()
 
@@ -74,3 +75,17 @@ def test_a_sealed_file_holds_its_bytes_for_good():
     with pytest.raises(PermissionError):
         os.pwrite(fd, b"x", 0)
     os.close(fd)
+
+
+def test_a_digest_tells_a_changed_word_and_swapped_words():
+    region = made()
+    key = torch.randint(2**31, (DIGEST_WORDS,), dtype=torch.int32, generator=torch.Generator().manual_seed(7))
+    values = region.tensors["a"].view(-1)
+    values.copy_(torch.arange(15.0))
+    before = region.digest(key)
+    assert region.digest(key) == before
+    values[3] = 3.5
+    assert region.digest(key) != before
+    values[3], values[4] = 4.0, 3.0
+    assert region.digest(key) != before
+    region.close()

@@ -1,0 +1,174 @@
+"""Times bursts of calls on a CUDA device. Reads the judge's clock through the arm; loads torch.
+
+Events on the arm's stream time each call by itself, finely, but are written by a process that is believed in
+nothing. So in the end every arm runs some bursts that are long enough for the judge's own clock, less what emptying
+the cache takes on a trusted arm. The two must agree. Where they do not, either the host was busy all along, and the
+judge's clock counts for every arm, or the device did work that the events did not see.
+"""
+
+import array
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isfinite
+from random import Random
+from statistics import median
+from typing import Final
+
+from deep_agent.harness.arm import Arm, ArmFailed, CallTiming, blaming
+from deep_agent.harness.compare import Comparison
+from deep_agent.harness.places import CudaDevice
+from deep_agent.harness.samples import Samples
+from deep_agent.harness.stage import Desk, Stage
+from deep_agent.harness.timers import Overhead, refused_as_hack
+from deep_agent.harness.wire import Verb
+
+BURST_US: Final = 4000.0
+"""Device time a burst aims for."""
+_FEWEST_CALLS: Final = 3
+_MOST_CALLS: Final = 400
+CLOCK_BURST_US: Final = 50_000.0
+"""Device time of a burst for the judge's clock: what a burst costs once is then a few per cent of it."""
+_CLOCK_ROUNDS: Final = 2
+_CLOCK_ROUNDS_IN_DOUBT: Final = 8
+_CACHES_PER_FLUSH: Final = 2
+_FLUSHES_TIMED: Final = (4, 24)
+_BURSTS_TIMED: Final = 5
+AGREEMENT: Final = 1.1
+"""The two clocks agree up to this ratio, and the slack."""
+AGREEMENT_SLACK_US: Final = 4.0
+"""For gaps between launches."""
+_BURST_SLACK_US: Final = 1500.0
+"""What a burst may take once: the device changes processes and looks its pages up anew."""
+_HOST_SHARE: Final = 0.6
+"""Of the wall time that a calling process must have worked to count as the reason."""
+_LATE_FACTOR: Final = 1.5
+_LATE_SLACK_US: Final = 100.0
+BURST_TIMEOUT_S: Final = 60.0
+
+
+class BurstTimer:
+    """Times calls in bursts over rotated buffers, each with an emptied L2."""
+
+    def __init__(self, device: CudaDevice, chance: Random) -> None:
+        """Keep the device, and the chance that orders the calls of a burst."""
+        self._device = device
+        self._chance = chance
+        self._flush_bytes = _CACHES_PER_FLUSH * device.l2_bytes // 4096 * 4096
+        self._call_us: dict[int, float] = {}
+
+    def overhead(self, arm: Arm) -> Overhead:
+        """Time emptying the cache, alone and by the judge's clock, in bursts of two lengths."""
+        few_us, many_us = (min(self._flushes_us(arm, n) for _ in range(_BURSTS_TIMED)) for n in _FLUSHES_TIMED)
+        few, many = _FLUSHES_TIMED
+        call_us = max(many_us - few_us, 0.0) / (many - few)
+        return Overhead(visit_us=max(few_us - few * call_us, 0.0), call_us=call_us)
+
+    def _flushes_us(self, arm: Arm, n_flushes: int) -> float:
+        # The device has just worked for the judge, as it has before every visit.
+        self._device.touch()
+        return self._burst(arm, [None] * n_flushes)[0].wall_us
+
+    def visit(
+        self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
+    ) -> tuple[CallTiming, Comparison | None]:
+        """Time one burst; the results of one of its calls are checked, where a check is due."""
+        if id(desk) not in self._call_us:
+            # How long a burst must be shows in a first one, which counts for nothing.
+            self._call_us[id(desk)] = BURST_US / _FEWEST_CALLS
+            self._timed(stage, desk, overhead, aim_us=BURST_US)
+        measured, order = self._timed(stage, desk, overhead, aim_us=BURST_US)
+        found = stage.check(desk, self._chance.choice(order), quick=True) if check else None
+        return measured, found if found is not None and not found.matches else None
+
+    def _timed(self, stage: Stage, desk: Desk, overhead: Overhead, *, aim_us: float) -> tuple[CallTiming, list[int]]:
+        """Run one burst of about `aim_us`; its timing, and the input sets it used in order."""
+        n_calls = _n_calls(aim_us, self._call_us[id(desk)])
+        order = self._chance.choices(range(stage.n_sets), k=n_calls)
+        for index in set(order):
+            stage.prepare(desk, index)
+        self._device.settle()
+        timing, claimed_us = self._burst(desk.arm, [desk.slots[index].binding for index in order])
+        started_ns = time.perf_counter_ns()
+        self._device.touch()
+        late_us = (time.perf_counter_ns() - started_ns) / 1e3
+        call_us = median(claimed_us)
+        self._call_us[id(desk)] = call_us
+        return replace(
+            timing,
+            wall_us=call_us,
+            cpu_us=timing.cpu_us / n_calls,
+            second_us=max((timing.wall_us - overhead.visit_us) / n_calls - overhead.call_us, 0.01 * call_us),
+            late_us=late_us,
+        ), order
+
+    def _burst(self, arm: Arm, bindings: list[int | None]) -> tuple[CallTiming, list[float]]:
+        ledger = os.memfd_create("deep-agent-ledger", os.MFD_CLOEXEC)
+        try:
+            payload = {"bindings": bindings, "flush_bytes": self._flush_bytes}
+            timing = arm.ask(Verb.BURST, payload, [ledger], timeout_s=BURST_TIMEOUT_S)
+            claimed_us = array.array("d", os.pread(ledger, 8 * len(bindings), 0))
+        except ValueError as error:
+            raise ArmFailed("its ledger of a burst is torn.") from error
+        finally:
+            os.close(ledger)
+        if len(claimed_us) != len(bindings) or not all(isfinite(one) and one > 0 for one in claimed_us):
+            raise ArmFailed("its ledger of a burst holds times that are none.")
+        return timing, list(claimed_us)
+
+    def conclude(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
+    ) -> tuple[Samples, Comparison | None]:
+        """Look again with the judge's clock; where it disagrees for any arm, its samples replace the others."""
+        second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS)
+        refused = self._audit(samples, second)
+        if refused is not None or all(self._agree(samples, second, arm) for arm in desks):
+            return samples, refused
+        second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
+        return Samples(
+            {arm: [replace(one, wall_us=one.second_us) for one in visits] for arm, visits in second.visits.items()}
+        ), None
+
+    def _by_clock(self, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, *, n_rounds: int) -> Samples:
+        found = Samples.of(desks)
+        names = list(desks)
+        for _ in range(n_rounds):
+            self._chance.shuffle(names)
+            for name in names:
+                with blaming(name):
+                    found.add(name, self._timed(stage, desks[name], overhead, aim_us=CLOCK_BURST_US)[0])
+        return found
+
+    def _audit(self, samples: Samples, second: Samples) -> Comparison | None:
+        """Refuse work that events did not see, a cache that was not emptied, and work after the answer."""
+        if "baseline" not in samples.visits:
+            return None
+        late_us, usual_us = (median(one.late_us for one in second.visits[arm]) for arm in ("candidate", "baseline"))
+        if late_us > _LATE_FACTOR * usual_us + _LATE_SLACK_US:
+            return refused_as_hack(
+                f"the device was still busy after the answer: {late_us:.0f} us for a tiny kernel, "
+                f"{usual_us:.0f} us after the library"
+            )
+        by_events, by_clock = _both(samples, second, "candidate")
+        seen = f"{by_clock:.1f} us a call by the judge's clock, {by_events:.1f} us by events"
+        host_us = median(one.cpu_us for one in second.visits["candidate"])
+        if not self._agree(samples, second, "candidate") and host_us < _HOST_SHARE * by_clock:
+            return refused_as_hack(f"the device worked where its events did not see it: {seen}")
+        if by_clock < by_events / 2 - AGREEMENT_SLACK_US:
+            return refused_as_hack(f"the cache was not emptied between calls: {seen}")
+        return None
+
+    def _agree(self, samples: Samples, second: Samples, arm: str) -> bool:
+        by_events, by_clock = _both(samples, second, arm)
+        once_us = _BURST_SLACK_US / _n_calls(CLOCK_BURST_US, by_events)
+        return by_clock <= AGREEMENT * by_events + AGREEMENT_SLACK_US + once_us
+
+
+def _n_calls(aim_us: float, call_us: float) -> int:
+    return min(max(int(aim_us / call_us), _FEWEST_CALLS), _MOST_CALLS)
+
+
+def _both(samples: Samples, second: Samples, arm: str) -> tuple[float, float]:
+    """Give an arm's time by events and by the judge's clock."""
+    return median(samples.wall_us(arm)), median(one.second_us for one in second.visits[arm])

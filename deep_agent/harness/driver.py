@@ -1,0 +1,154 @@
+"""Speaks to the CUDA driver about memory that two processes share. Loads libcuda at the first use, never before.
+
+Virtual-memory allocations are exported as file descriptors, each a block of its own: what the judge does not
+export has no neighbour in what it does. Runs in arms too, so it imports nothing of the judge.
+"""
+
+import ctypes
+import os
+from ctypes import POINTER, byref, c_int, c_size_t, c_uint64, c_ushort, c_void_p
+from functools import lru_cache
+from typing import Any, Final
+
+_PINNED: Final = 1
+_POSIX_FD: Final = 1
+_ON_DEVICE: Final = 1
+_READ: Final = 1
+_READ_WRITE: Final = 3
+_PERSISTING_L2_LIMIT: Final = 0x06
+_OUT_OF_MEMORY: Final = 2
+_BLOCKING_SYNC: Final = 4
+
+
+class DriverError(Exception):
+    """A driver call failed; `is_out_of_memory` when there was no room."""
+
+    def __init__(self, call: str, code: int) -> None:
+        """Name the call and the driver's code."""
+        super().__init__(f"{call} failed with CUDA driver error {code}")
+        self.is_out_of_memory = code == _OUT_OF_MEMORY
+
+
+class _Location(ctypes.Structure):
+    _fields_ = (("type", c_int), ("id", c_int))
+
+
+class _AllocationFlags(ctypes.Structure):
+    _fields_ = (
+        ("compression", ctypes.c_ubyte),
+        ("rdma", ctypes.c_ubyte),
+        ("usage", c_ushort),
+        ("reserved", ctypes.c_ubyte * 4),
+    )
+
+
+class _AllocationProperties(ctypes.Structure):
+    _fields_ = (
+        ("type", c_int),
+        ("handle_types", c_int),
+        ("location", _Location),
+        ("win32", c_void_p),
+        ("flags", _AllocationFlags),
+    )
+
+
+class _AccessDescription(ctypes.Structure):
+    _fields_ = (("location", _Location), ("flags", c_int))
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:  # noqa: ANN401 - ctypes makes functions by name
+    library = ctypes.CDLL("libcuda.so.1")
+    library.cuMemImportFromShareableHandle.argtypes = [POINTER(c_uint64), c_void_p, c_int]
+    library.cuMemMap.argtypes = [c_uint64, c_size_t, c_size_t, c_uint64, c_uint64]
+    library.cuMemSetAccess.argtypes = [c_uint64, c_size_t, POINTER(_AccessDescription), c_size_t]
+    library.cuMemAddressReserve.argtypes = [POINTER(c_uint64), c_size_t, c_size_t, c_uint64, c_uint64]
+    library.cuMemCreate.argtypes = [POINTER(c_uint64), c_size_t, POINTER(_AllocationProperties), c_uint64]
+    library.cuMemExportToShareableHandle.argtypes = [c_void_p, c_uint64, c_int, c_uint64]
+    library.cuMemUnmap.argtypes = [c_uint64, c_size_t]
+    library.cuMemAddressFree.argtypes = [c_uint64, c_size_t]
+    library.cuMemRelease.argtypes = [c_uint64]
+    library.cuCtxSetLimit.argtypes = [c_int, c_size_t]
+    return library
+
+
+def _call(name: str, *arguments: object) -> None:
+    code = getattr(_library(), name)(*arguments)
+    if code:
+        raise DriverError(name, code)
+
+
+class DeviceBlock:
+    """A block of device memory that can be handed to another process; a context must be current.
+
+    `close` unmaps it here; the memory goes when every process has let go of it.
+    """
+
+    def __init__(self, handle: int, n_bytes: int, device: int, *, read_only: bool) -> None:
+        """Map an allocation that is held by handle; n_bytes is a multiple of the granularity."""
+        self.n_bytes = n_bytes
+        self.fd = -1
+        pointer = c_uint64()
+        try:
+            _call("cuMemAddressReserve", byref(pointer), n_bytes, 0, 0, 0)
+            _call("cuMemMap", pointer.value, n_bytes, 0, handle, 0)
+            access = _AccessDescription(_Location(_ON_DEVICE, device), _READ if read_only else _READ_WRITE)
+            _call("cuMemSetAccess", pointer.value, n_bytes, byref(access), 1)
+        finally:
+            # The mapping keeps the memory; the handle has done its work.
+            _call("cuMemRelease", handle)
+        self.pointer = pointer.value
+
+    @classmethod
+    def allocate(cls, n_bytes: int, device: int) -> "DeviceBlock":
+        """Allocate at least n_bytes, exported under `fd`, which the caller may pass on.
+
+        Raises:
+            DriverError: no memory, or no support for exported allocations.
+        """
+        properties = _AllocationProperties(_PINNED, _POSIX_FD, _Location(_ON_DEVICE, device))
+        granularity = c_size_t()
+        _call("cuMemGetAllocationGranularity", byref(granularity), byref(properties), 0)
+        rounded = -(-n_bytes // granularity.value) * granularity.value
+        handle, fd = c_uint64(), c_int(-1)
+        _call("cuMemCreate", byref(handle), rounded, byref(properties), 0)
+        _call("cuMemExportToShareableHandle", byref(fd), handle.value, _POSIX_FD, 0)
+        block = cls(handle.value, rounded, device, read_only=False)
+        block.fd = fd.value
+        return block
+
+    @classmethod
+    def adopt(cls, fd: int, n_bytes: int, device: int, *, read_only: bool) -> "DeviceBlock":
+        """Map a block that another process exported; n_bytes as it was allocated there."""
+        handle = c_uint64()
+        _call("cuMemImportFromShareableHandle", byref(handle), c_void_p(fd), _POSIX_FD)
+        return cls(handle.value, n_bytes, device, read_only=read_only)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        """The whole block as bytes, for torch."""
+        return {"shape": (self.n_bytes,), "typestr": "|u1", "data": (self.pointer, False), "version": 3}
+
+    def close(self) -> None:
+        """Unmap it and close the descriptor; idempotent. Nothing may use its tensors any more."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self.pointer:
+            _call("cuMemUnmap", self.pointer, self.n_bytes)
+            _call("cuMemAddressFree", self.pointer, self.n_bytes)
+            self.pointer = 0
+
+
+def wait_by_sleeping(device: int) -> None:
+    """Let threads that wait for the device sleep: their processor time is then work. Before the context is made."""
+    number = c_int()
+    _call("cuInit", 0)
+    _call("cuDeviceGet", byref(number), device)
+    _call("cuDevicePrimaryCtxSetFlags_v2", number.value, _BLOCKING_SYNC)
+
+
+def forbid_persisting_lines() -> None:
+    """Give persisting L2 lines back and allow none: a reserved part of the cache would survive a flush."""
+    _call("cuCtxResetPersistingL2Cache")
+    _call("cuCtxSetLimit", _PERSISTING_L2_LIMIT, 0)

@@ -1,0 +1,74 @@
+"""Makes the input sets of a workload, in memory that arms may read. Loads torch."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import torch
+
+from deep_agent.harness.inputs import Case, make_inputs
+from deep_agent.harness.memory import Region
+from deep_agent.harness.places import Place
+from deep_agent.harness.reference import Argument, Reference
+from deep_agent.problem.workload import CustomInput
+
+_SHARE_CHANGED: Final = 512
+"""One block of about 1/512 of each input tensor moves before each call."""
+
+
+@dataclass(slots=True)
+class InputSet:
+    """One set of inputs in sealed memory."""
+
+    region: Region
+    arguments: dict[str, Argument]
+    """Input name -> the judge's own view of it, or the scalar."""
+    movable: tuple[str, ...]
+    """Tensor inputs whose blocks may be moved about without losing their meaning."""
+    digest: int | None = None
+    """Of the whole region after the latest change, where arms could get at it; None where they cannot."""
+
+    def watch(self, key: torch.Tensor) -> None:
+        """Remember what the region holds now."""
+        self.digest = self.region.digest(key)
+
+    def is_untouched(self, key: torch.Tensor) -> bool:
+        """Whether it still holds that; always true where it is not watched."""
+        return self.digest is None or self.digest == self.region.digest(key)
+
+    def change(self, chance: Random) -> None:
+        """Copy a random block over another in each movable tensor: the same kind of values, elsewhere."""
+        for name in self.movable:
+            flat = self.region.tensors[name].view(-1)
+            block = max(1, flat.numel() // _SHARE_CHANGED)
+            source, target = (chance.randrange(flat.numel() - block + 1) for _ in range(2))
+            flat[target : target + block] = flat[source : source + block].clone()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.arguments = {}
+        self.region.close()
+
+
+def make_input_set(reference: Reference, case: Case, chance: Random, place: Place) -> InputSet:
+    """Draw inputs under a secret seed and put them into sealed memory."""
+    made = make_inputs(reference, case, place.generator(chance.getrandbits(62)))
+    specs = {
+        name: (tuple(value.shape), reference.definition.inputs[name].dtype)
+        for name, value in made.items()
+        if isinstance(value, torch.Tensor)
+    }
+    region = place.region(specs, chance, sealed=True)
+    arguments: dict[str, Argument] = dict(made)
+    for name, tensor in region.tensors.items():
+        source = made[name]
+        assert isinstance(source, torch.Tensor)
+        tensor.copy_(source)
+        arguments[name] = tensor
+    custom = {name for name, entry in case.workload.inputs.items() if isinstance(entry, CustomInput)}
+    movable = tuple(
+        name
+        for name, tensor in region.tensors.items()
+        if tensor.numel() > 1 and (tensor.is_floating_point() or name not in custom)
+    )
+    return InputSet(region, arguments, movable)

@@ -1,0 +1,112 @@
+"""Owns what differs between judging on the processor and on a CUDA device: buffers, chance, waiting. Loads torch."""
+
+import functools
+from collections.abc import Mapping
+from random import Random
+from typing import Final, Protocol
+
+import torch
+
+from deep_agent.harness.memory import DeviceMemory, HostMemory, Region
+from deep_agent.problem.dtype import DType
+
+Specs = Mapping[str, tuple[tuple[int, ...], DType]]
+
+_CACHES_PER_ROTATION: Final = 3
+"""Rotated buffers hold this many times the L2, so that none is met warm."""
+_FEWEST_SETS: Final = 4
+_MOST_SETS: Final = 16
+_SHARE_OF_DEVICE: Final = 0.02
+"""Of the device's memory that one arm's buffers of one workload may take, beyond the fewest sets."""
+
+
+class Place(Protocol):
+    """Where buffers lie. Used by the thread that holds the device."""
+
+    @property
+    def index(self) -> int | None:
+        """Number of the CUDA device; None for the host."""
+
+    @property
+    def torch_device(self) -> str:
+        """Name of the device in torch."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """All memory of a CUDA device; None for the host, whose memory others use too."""
+
+    def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
+        """Give shared buffers; other processes may only read sealed ones."""
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Give a generator for tensors that are drawn here."""
+
+    def settle(self) -> None:
+        """Wait until everything the judge started here is done."""
+
+    def n_sets(self, set_bytes: int) -> int:
+        """Say how many sets of inputs and outputs a workload rotates, of this many bytes each."""
+
+
+class Host:
+    """The processor's own memory."""
+
+    index = None
+    torch_device = "cpu"
+    memory_bytes = None
+
+    def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
+        """Give a shared memory file with tensors in it."""
+        return Region(specs, chance, functools.partial(HostMemory, sealed=sealed))
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Give a CPU generator."""
+        return torch.Generator().manual_seed(seed)
+
+    def settle(self) -> None:
+        """Nothing runs behind the judge's back here."""
+
+    def n_sets(self, set_bytes: int) -> int:
+        """Two: blocks of them move before each call."""
+        return 2
+
+
+class CudaDevice:
+    """A CUDA device in the judge's own context."""
+
+    def __init__(self, index: int) -> None:
+        """Open a context; raises whatever torch does where there is no such device."""
+        torch.cuda.set_device(index)
+        torch.cuda.init()
+        self.index = index
+        self.torch_device = f"cuda:{index}"
+        found = torch.cuda.get_device_properties(index)
+        self.name: str = found.name
+        self.l2_bytes: int = found.L2_cache_size
+        self.memory_bytes: int = found.total_memory
+        self.architecture = f"{found.major}{found.minor}"
+        self._tiny = torch.zeros(1, device=self.torch_device)
+
+    def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
+        """Give an exported block of device memory; `sealed` is a request to arms, checked by digests."""
+        del sealed
+        return Region(specs, chance, functools.partial(DeviceMemory, device=self.index))
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Give a generator of this device."""
+        return torch.Generator(self.torch_device).manual_seed(seed)
+
+    def settle(self) -> None:
+        """Wait for the judge's own context."""
+        torch.cuda.synchronize(self.index)
+
+    def n_sets(self, set_bytes: int) -> int:
+        """As many as rotate through more than the L2, within a small share of the memory."""
+        wanted = -(-_CACHES_PER_ROTATION * self.l2_bytes // max(set_bytes, 1))
+        affordable = int(_SHARE_OF_DEVICE * self.memory_bytes // max(set_bytes, 1))
+        return max(_FEWEST_SETS, min(wanted, affordable, _MOST_SETS))
+
+    def touch(self) -> None:
+        """Run one tiny kernel to its end: how long it takes tells whether another context still has work."""
+        self._tiny.add_(1)
+        torch.cuda.synchronize(self.index)

@@ -1,0 +1,37 @@
+"""Owns the times that rounds collect. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+from deep_agent.harness.arm import CallTiming
+from deep_agent.harness.statistics import log_ratios, ratio
+from deep_agent.problem.evaluation import ArmTiming, Ratio
+
+
+@dataclass(slots=True)
+class Samples:
+    """Visits of each arm, one a round, all of the same length."""
+
+    visits: dict[str, list[CallTiming]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arms: Iterable[str]) -> "Samples":
+        """Start with no rounds."""
+        return cls({name: [] for name in arms})
+
+    def add(self, arm: str, timing: CallTiming) -> None:
+        """Take one visit."""
+        self.visits[arm].append(timing)
+
+    def wall_us(self, arm: str) -> list[float]:
+        """What a call took, by round."""
+        return [visit.wall_us for visit in self.visits[arm]]
+
+    def timing(self, arm: str) -> ArmTiming:
+        """Median visit of an arm."""
+        return ArmTiming(time_us=median(self.wall_us(arm)), cpu_us=median(visit.cpu_us for visit in self.visits[arm]))
+
+    def ratio(self, reference: str, candidate: str) -> Ratio:
+        """Ratio of two arms: above 1 the candidate is faster."""
+        return ratio([log_ratios(self.wall_us(reference), self.wall_us(candidate))])

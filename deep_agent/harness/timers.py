@@ -1,0 +1,133 @@
+"""Visits arms to time them: one call at a time on the processor. Reads clocks through the arm.
+
+What a request costs by itself is measured on the baseline's arm, where a candidate has no say, and taken off.
+"""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
+from statistics import median
+from typing import Final, Protocol
+
+from deep_agent.harness.arm import Arm, CallTiming
+from deep_agent.harness.compare import Comparison
+from deep_agent.harness.samples import Samples
+from deep_agent.harness.stage import CALL_TIMEOUT_S, CacheFlush, Desk, Stage
+from deep_agent.harness.wire import Verb
+from deep_agent.problem.trace import Correctness, EvaluationStatus
+
+SHORT_CALL_US: Final = 300.0
+"""Calls shorter than this are timed several times a visit, and the visit counts their median."""
+CALLS_PER_SHORT_VISIT: Final = 9
+REQUEST_SHARE: Final = 0.1
+"""At most this share of a call's time is taken off for what a request costs by itself."""
+_REQUESTS_TIMED: Final = 9
+_CPU_SLACK: Final = 1.3
+"""Processor time over wall time that a call may show beyond its threads, for the kernel's rounding."""
+_OTHERS_SHARE: Final = 0.25
+"""Share of a one-thread device's work that may be done by other threads than the calling one."""
+_OTHERS_ROUNDING_US: Final = 100.0
+_ROUNDING_US: Final = 1000.0
+"""Processor time a visit may show beyond the shares, for the kernel's rounding."""
+_IDLE_SHARE: Final = 0.25
+"""Processor time an arm may use between calls, as a share of that within them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What a visit costs beside the calls, measured on a trusted arm."""
+
+    visit_us: float
+    """Once a visit: asking, answering, and the device's change from one process to another."""
+    call_us: float = 0.0
+    """With every call: emptying the cache, where the arm does that."""
+
+
+class Timer(Protocol):
+    """How arms of one device are timed. Used by the thread that holds the device."""
+
+    def overhead(self, arm: Arm) -> Overhead:
+        """Time what a visit costs beside the calls, on a trusted arm; raises ArmFailed."""
+
+    def visit(
+        self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
+    ) -> tuple[CallTiming, Comparison | None]:
+        """Call an arm; what a call took, and the refusal if results were checked and are wrong. Raises ArmFailed."""
+
+    def conclude(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
+    ) -> tuple[Samples, Comparison | None]:
+        """Give the samples that figures are made of, and refuse a candidate that hid work from the clock.
+
+        Raises:
+            ArmFailed: the candidate's arm failed.
+            HarnessFailed: another did.
+        """
+
+
+def refused_as_hack(reason: str) -> Comparison:
+    """Word a refusal of the way a candidate worked."""
+    return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), reason)
+
+
+class CallTimer:
+    """Times single calls on the processor, with a cold cache, by the judge's wall clock."""
+
+    def __init__(self, flush: CacheFlush, n_threads: int) -> None:
+        """Keep the flush and how many threads the device has."""
+        self._flush = flush
+        self._n_threads = n_threads
+
+    @property
+    def flush(self) -> CacheFlush:
+        """What empties the cache before a call."""
+        return self._flush
+
+    def overhead(self, arm: Arm) -> Overhead:
+        """Time an empty request: waking a sleeping process takes tenths of a millisecond on some machines."""
+        costs = []
+        for _ in range(_REQUESTS_TIMED):
+            self._flush()
+            costs.append(arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).wall_us)
+        return Overhead(median(costs))
+
+    def visit(
+        self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
+    ) -> tuple[CallTiming, Comparison | None]:
+        """Call once; more often when the call is short. The last call is the one that is checked."""
+        timing, chosen = stage.call(desk, self._flush)
+        if timing.wall_us < SHORT_CALL_US:
+            timings = [timing]
+            for _ in range(CALLS_PER_SHORT_VISIT - 1):
+                timing, chosen = stage.call(desk, self._flush)
+                timings.append(timing)
+            timing = CallTiming(*(median(column) for column in zip(*map(astuple, timings), strict=True)))
+        found = stage.check(desk, chosen, quick=True) if check else None
+        taken_off_us = min(overhead.visit_us, REQUEST_SHARE * timing.wall_us)
+        timing = replace(timing, wall_us=timing.wall_us - taken_off_us)
+        return timing, found if found is not None and not found.matches else None
+
+    def conclude(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
+    ) -> tuple[Samples, Comparison | None]:
+        """Compare the clock with the kernel's account of processor time."""
+        del stage, desks, overhead
+        return samples, self._audit(samples)
+
+    def _audit(self, samples: Samples) -> Comparison | None:
+        """Refuse processor time that the wall clock did not see: more threads than the device, or work between calls."""
+        visits = samples.visits["candidate"]
+        wall_us, cpu_us = sum(one.wall_us for one in visits), sum(one.cpu_us for one in visits)
+        others_us, idle_us = sum(one.others_us for one in visits), sum(one.idle_us for one in visits)
+        n_threads, n_visits = self._n_threads, len(visits)
+        if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _OTHERS_ROUNDING_US * n_visits:
+            return refused_as_hack(
+                f"other threads worked {others_us / 1e3:.1f} ms, all calls {cpu_us / 1e3:.1f} ms; "
+                "this device has one thread"
+            )
+        if cpu_us > n_threads * _CPU_SLACK * wall_us:
+            return refused_as_hack(f"it used {cpu_us / wall_us:.1f} processors where the device has {n_threads}")
+        if idle_us > _IDLE_SHARE * cpu_us + _ROUNDING_US * n_visits:
+            return refused_as_hack(
+                f"it worked {idle_us / 1e3:.1f} ms between calls, against {cpu_us / 1e3:.1f} ms within them"
+            )
+        return None
