@@ -4,10 +4,12 @@ import pytest
 from builders import DOUBLE_CPP, make_python_solution, make_solution
 
 from deep_agent.errors import InvalidInput
+from deep_agent.harness.build import Builder
 from deep_agent.harness.client import JudgeProcess
+from deep_agent.harness.toolchains import TOOLCHAINS, find
 from deep_agent.problem.evaluation import EvaluationRequest
 from deep_agent.problem.problem import Problem
-from deep_agent.problem.solution import BuildSpec, Language
+from deep_agent.problem.solution import BuildSpec, Language, SourceFile
 
 from builders import make_problem  # isort: skip
 
@@ -61,3 +63,31 @@ def test_a_language_of_another_device_is_a_status_with_a_remedy(judge, tmp_path,
 def test_a_build_for_an_unknown_device_is_refused(judge):
     with pytest.raises(InvalidInput, match="tpu"):
         judge.build(make_solution(), "tpu")
+
+
+TWICE_CU = """#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/function.h>
+__global__ void twice(const float* x, float* y, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) y[i] = 2.0f * x[i];
+}
+void double_it(tvm::ffi::TensorView x, tvm::ffi::TensorView y) {
+  int n = x.numel();
+  twice<<<(n + 255) / 256, 256>>>((const float*)x.data_ptr(), (float*)y.data_ptr(), n);
+}
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(double_it, double_it);
+"""
+NVCC = next(need for need in TOOLCHAINS[Language.CUDA_CPP].needs if need.name == "nvcc")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find(NVCC) is None, reason="there is no nvcc on this machine")
+def test_cuda_sources_are_twins_by_host_and_device_code(tmp_path):
+    builder = Builder(tmp_path)
+    twin = "// names differ\n" + TWICE_CU.replace(" i ", " index ").replace("[i]", "[index]").replace("(i ", "(index ")
+    codes = []
+    for text in (TWICE_CU, twin, TWICE_CU.replace("2.0f", "3.0f")):
+        spec = BuildSpec(languages=(Language.CUDA_CPP,), entry_point="k.cu::double_it", binding="tvm-ffi")
+        built = builder.build(make_solution(spec=spec, sources=(SourceFile(path="k.cu", content=text),)), "90")
+        codes.append(built.machine_code_hash)
+    assert codes[0] == codes[1] != codes[2]
