@@ -16,6 +16,7 @@ from deep_agent.evolution.supervisor import next_step
 from deep_agent.executor.action import Action
 from deep_agent.executor.actions.characterize import Characterize
 from deep_agent.executor.actions.package import Package
+from deep_agent.executor.actions.profile import ProfileAction
 from deep_agent.executor.actions.report import Report
 from deep_agent.executor.actions.vary import Vary
 from deep_agent.executor.actions.verify import Verify
@@ -80,6 +81,7 @@ def build(settings: Settings) -> DeepAgent:
             **_search_actions(storage, home, judge, analyst, blobs),
             "package": Package(home),
             "report": Report(home, storage.reads),
+            "profile": ProfileAction(judge),
         },
         methods=builtin_methods(next_step),
     )
@@ -91,6 +93,7 @@ def build(settings: Settings) -> DeepAgent:
             clock=clock,
             engine=Engine(parts),
             judge=judge,
+            profiler=judge,
             analyst=analyst,
             devices=devices,
             blobs=blobs,

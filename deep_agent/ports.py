@@ -35,9 +35,11 @@ from deep_agent.htdag.search import SearchDecision, SearchHistory
 from deep_agent.problem.analysis import Analysis
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
+from deep_agent.problem.solution import Solution
 
 
 def ignore_progress(_step: str) -> None:
@@ -84,12 +86,35 @@ class Judge(Protocol):
         """
         ...
 
+    def build(self, solution: Solution, device: str) -> Build:
+        """Build a solution for a device and keep the object for `evaluate`; never waits for the device.
+
+        Raises:
+            HarnessFailed: the judge broke.
+        """
+        ...
+
     def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = ignore_progress) -> Evaluation:
         """Build, check and time one solution; raises as `characterize`."""
         ...
 
     def close(self) -> None:
         """End the judge's processes; idempotent."""
+        ...
+
+
+class Profiler(Protocol):
+    """Explains what holds a solution back; nothing it does is part of a timing that counts."""
+
+    def profile(
+        self, request: ProfileRequest, progress: Callable[[str], None] = ignore_progress
+    ) -> Profile | NotProfiled:
+        """Run a build made for this, confined, in a process of its own, and count; waits for the device.
+
+        Raises:
+            InvalidInput: unknown device or workload, or the reference fails on it.
+            HarnessFailed: the judge broke.
+        """
         ...
 
 

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Protocol
 from deep_agent.htdag.goal import Goal
 from deep_agent.htdag.hop import Accepted, IdempotencyKey
 from deep_agent.htdag.job import Job
-from deep_agent.ports import Clock, Deliveries, JobReads
+from deep_agent.ports import Clock, Deliveries, JobReads, ignore_progress
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile
 from deep_agent.problem.solution import Solution
 
 if TYPE_CHECKING:
     # Loading the engine for the name of a type would cost every command half a second.
     from deep_agent.executor.application import BoundReport
+    from deep_agent.executor.sets.values import SetReport, SetRequest
 
 
 class Application(Protocol):
@@ -99,6 +101,29 @@ class Application(Protocol):
 
     def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:
         """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
+        ...
+
+    def evaluate_set(self, request: "SetRequest", progress: Callable[[str], None] = ignore_progress) -> "SetReport":
+        """Judge every solution of a folder on its problem and append one trace a workload.
+
+        Rows that the trace file holds already are kept and not judged again.
+
+        Raises:
+            InvalidInput: no problem, no solution, an unknown device, or a trace file that holds something else.
+            Conflict: another process writes the trace file.
+            ResourceExhausted: the trace file cannot be written.
+        """
+        ...
+
+    def profile(
+        self, problem: str, solution: Solution, *, device: str, workload: str | None = None
+    ) -> Profile | NotProfiled:
+        """Explain what holds a solution back on one workload, the first when none is named.
+
+        Raises:
+            InvalidInput: a problem, workload or device that is unknown.
+            HarnessFailed: the judge broke.
+        """
         ...
 
     def bound(self, problem: str, *, device: str) -> "BoundReport":

@@ -1,4 +1,4 @@
-"""Owns the way from a proposal to a solution not tried before; pure, given a pure lowering."""
+"""Owns the way from a proposal to a solution not tried before; pure, given a pure lowering and pure builds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from random import Random
 from deep_agent.errors import InvalidInput
 from deep_agent.evolution.operators.operator import Proposal, SearchState, Trial, VariationOperator
 from deep_agent.evolution.space import Parameter, Point
-from deep_agent.evolution.step import twins
+from deep_agent.evolution.step import code_twins, twins
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
@@ -45,6 +45,8 @@ class Candidate:
 
     proposal: Proposal
     solution: Solution
+    machine_code_hash: str = ""
+    """Of the object it was built to; empty where none was asked for or none exists."""
 
     @property
     def note(self) -> str:
@@ -53,17 +55,32 @@ class Candidate:
         return f"{self.proposal.origin}: {settings or 'the only schedule'}"
 
 
+CodeOf = Callable[[Solution], str]
+"""Builds a solution and gives its machine code's hash; empty when it does not build or is not compiled."""
+
+
+def never_built(_solution: Solution) -> str:
+    """Know nothing of machine code: only equal sources are twins."""
+    return ""
+
+
 def next_candidate(
-    operator: VariationOperator, space: CandidateSpace, state: SearchState, rng: Random
+    operator: VariationOperator,
+    space: CandidateSpace,
+    state: SearchState,
+    rng: Random,
+    *,
+    code_of: CodeOf = never_built,
 ) -> tuple[Candidate | None, tuple[Trial, ...]]:
-    """Ask until a proposal lowers to a source not tried before.
+    """Ask until a proposal lowers to a source, and compiles to machine code, not tried before.
 
     Returns:
         The candidate, None when nothing is left; and the trials that were skipped on the way because their
-        source is known (they carry its result) or their settings exclude each other (they count as failed).
+        source or their machine code is known (they carry its result) or their settings exclude each other (they
+        count as failed).
     """
     skipped: list[Trial] = []
-    known = twins(state.trials)
+    known, compiled = twins(state.trials), code_twins(state.trials)
     while len(skipped) < MOST_SKIPPED:
         proposal = operator.propose(replace(state, trials=(*state.trials, *skipped)), rng)
         if proposal is None:
@@ -74,7 +91,23 @@ def next_candidate(
             skipped.append(Trial(point=proposal.point, outcome="failed"))
             continue
         twin = known.get(solution.content_hash)
-        if twin is None:
-            return Candidate(proposal, solution), tuple(skipped)
-        skipped.append(twin.model_copy(update={"point": proposal.point}))
+        if twin is not None:
+            skipped.append(twin.model_copy(update={"point": proposal.point}))
+            continue
+        code = code_of(solution)
+        judged = compiled.get(code) if code else None
+        if judged is None:
+            return Candidate(proposal, solution, code), tuple(skipped)
+        skipped.append(_same_code(judged, proposal, solution))
+        known[solution.content_hash] = skipped[-1]
     return None, tuple(skipped)
+
+
+def _same_code(judged: Trial, proposal: Proposal, solution: Solution) -> Trial:
+    return judged.model_copy(
+        update={
+            "point": proposal.point,
+            "solution_hash": solution.content_hash,
+            "twin_of": judged.solution_hash,
+        }
+    )

@@ -60,6 +60,15 @@ def champion_of(steps: Sequence[VaryStep]) -> ChampionStep | None:
     return None
 
 
+def code_twins(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """Index the judged trials by their machine code; those that were not compiled are left out."""
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        if trial.machine_code_hash and not trial.twin_of:
+            found.setdefault(trial.machine_code_hash, trial)
+    return found
+
+
 def twins(trials: Sequence[Trial]) -> dict[str, Trial]:
     """Index trials by what they lowered to; the first of equals stands for all."""
     found: dict[str, Trial] = {}

@@ -14,15 +14,30 @@ from deep_agent.executor import control, submit
 from deep_agent.executor.engine import Engine
 from deep_agent.executor.folder import JobFolder
 from deep_agent.executor.scoring import scored
+from deep_agent.executor.sets.judging import judge_set
+from deep_agent.executor.sets.values import SetReport, SetRequest
 from deep_agent.htdag.goal import Goal
 from deep_agent.htdag.hop import Accepted, IdempotencyKey
 from deep_agent.htdag.job import Job
-from deep_agent.ports import Analyst, Blobs, Clock, Deliveries, DeviceCatalog, HomeLock, JobReads, Judge, Store
+from deep_agent.ports import (
+    Analyst,
+    Blobs,
+    Clock,
+    Deliveries,
+    DeviceCatalog,
+    HomeLock,
+    JobReads,
+    Judge,
+    Profiler,
+    Store,
+    ignore_progress,
+)
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
 from deep_agent.problem.footprint import check_sizes
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.readers import problem_directories, read_problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.value import FrozenValue
@@ -47,6 +62,8 @@ class ApplicationParts:
     clock: Clock
     engine: Engine
     judge: Judge
+    profiler: Profiler
+    """The judge's program too; `judge` is the one that is closed."""
     analyst: Analyst
     devices: DeviceCatalog
     blobs: Blobs
@@ -193,6 +210,32 @@ class DeepAgent:
             # The judge ran the reference; without a bound there is no score, and the verdict stands.
             bounds = ()
         return scored(found, bounds)
+
+    def evaluate_set(self, request: SetRequest, progress: Callable[[str], None] = ignore_progress) -> SetReport:
+        """Judge every solution of a folder on its problem and append traces; raises as `judge_set`."""
+        device = self._parts.devices.resolve(request.device)
+        return judge_set(request, device, self._parts.judge, self._parts.clock, progress)
+
+    def profile(
+        self, problem: str, solution: Solution, *, device: str, workload: str | None = None
+    ) -> Profile | NotProfiled:
+        """Explain what holds a solution back on one workload; raises as `Profiler.profile`."""
+        folder = self._find(problem)
+        model = self._parts.devices.resolve(device)
+        known = read_problem(folder, model.kind)
+        request = ProfileRequest(
+            problem_dir=str(folder),
+            solution=solution,
+            device=model,
+            workload=workload or known.workloads[0].uuid,
+        )
+        try:
+            bounds = self._parts.analyst.bounds(known, model)
+        except InvalidInput:
+            # Without a bound the least traffic is that of inputs and outputs.
+            bounds = ()
+        bound = next((one for one in bounds if one.workload == request.workload), None)
+        return self._parts.profiler.profile(request.model_copy(update={"bound": bound}))
 
     def bound(self, problem: str, *, device: str) -> BoundReport:
         """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""

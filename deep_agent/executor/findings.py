@@ -16,6 +16,7 @@ from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Characterization, Evaluation, Positive
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import ProfileAnswer
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.value import FrozenValue
 
@@ -107,6 +108,15 @@ class VerifyFinding(NodeFinding):
     message: str = ""
     best: BestFigures | None = None
     """The figures doors publish: `best_figures(evaluation, bounds)`."""
+
+
+class ProfileFinding(NodeFinding):
+    """What `profile` leaves."""
+
+    solution_hash: str
+    """Of the profiled solution; empty when there was none."""
+    answer: ProfileAnswer | None
+    """The profile, or why the solution has none; None when there was no solution."""
 
 
 class PackageFinding(NodeFinding):

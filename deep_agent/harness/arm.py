@@ -195,6 +195,11 @@ class Arm:
         """Processor time of the arm when the latest request was answered."""
         self._is_dead = False
 
+    @property
+    def pid(self) -> int:
+        """The host's number of the process."""
+        return self._pid
+
     def ask(
         self, verb: Verb, payload: Mapping[str, object], fds: Sequence[int] = (), *, timeout_s: float
     ) -> CallTiming:

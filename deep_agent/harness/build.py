@@ -1,7 +1,8 @@
 """Builds native solutions, content-addressed, failures cached too. Starts compilers; never holds a device.
 
-A build's identity is the solution's hash with the compiler's version and the fixed flags, so equal sources
-are compiled once and a checked object is, byte for byte, the one that is timed.
+A build's identity is the solution's hash (sources, paths, entry, language, binding, calling style, flags, target)
+with the whole command line and everything of this machine that shapes an object, so equal sources are compiled once
+and a checked object is, byte for byte, the one that is timed. A failure is kept only when the sources are to blame.
 """
 
 import hashlib
@@ -14,10 +15,20 @@ from pathlib import Path
 from typing import Final
 
 from deep_agent.harness.compilers import PROGRAMS, Compiler, Gxx, Nvcc
+from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import Solution
 
 BUILD_TIMEOUT_S: Final = 120.0
+NATIVE_PREFIX: Final = "__tvm_ffi_"
+"""What the calling convention puts before an entry's name."""
 _DIAGNOSTICS_CHARS: Final = 8000
+_HINDRANCES: Final = (
+    "fatal error: Killed signal",
+    "No space left on device",
+    "Cannot allocate memory",
+    "out of memory",
+)
+"""What a compiler says when the machine, not the source, stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +37,19 @@ class Built:
 
     artefact: bytes
     artefact_hash: str
-    """SHA-256 of the object: equal ones compute the same."""
+    """SHA-256 of the object's bytes."""
+    machine_code_hash: str
+    """Fingerprint without names and paths: equal ones compute the same, whatever their sources look like."""
     from_cache: bool
 
 
 @dataclass(frozen=True, slots=True)
 class NotBuilt:
-    """Why there is none: the compiler's words or a refused flag."""
+    """Why there is none: the compiler's words, a refused flag or an absent toolchain."""
 
     diagnostics: str
+    is_final: bool = True
+    """Whether the same sources fail again; a deadline or a killed compiler says nothing about them."""
 
 
 class Builder:
@@ -58,25 +73,53 @@ class Builder:
         refused = compiler.refuses(solution.spec)
         if refused:
             return NotBuilt(refused)
-        identity = (solution.content_hash, compiler.version(), *compiler.flags(solution.spec))
-        key = hashlib.sha256("\0".join(identity).encode()).hexdigest()
+        key = build_key(solution, compiler)
         folder = self._cache / key[:2]
         done, failed = folder / f"{key}.so", folder / f"{key}.err"
         if done.exists():
-            artefact = done.read_bytes()
-            return Built(artefact, hashlib.sha256(artefact).hexdigest(), from_cache=True)
+            return _built(solution, done.read_bytes(), from_cache=True)
         if failed.exists():
             return NotBuilt(failed.read_text())
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as staging:
             outcome = _compile(solution, compiler, Path(staging))
+            if isinstance(outcome, NotBuilt) and not outcome.is_final:
+                return outcome
             kept = Path(staging) / ("kept.so" if isinstance(outcome, Built) else "kept.err")
             kept.write_bytes(outcome.artefact if isinstance(outcome, Built) else outcome.diagnostics.encode())
             kept.replace(done if isinstance(outcome, Built) else failed)
         return outcome
 
 
+def build_key(solution: Solution, compiler: Compiler) -> str:
+    """Name a build: SHA-256 over the solution and all that shapes its object on this machine."""
+    spec = solution.spec
+    parts = (solution.content_hash, *compiler.flags(spec), *compiler.libraries(spec), *compiler.surroundings())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def _compile(solution: Solution, compiler: Compiler, staging: Path) -> Built | NotBuilt:
+    made = compile_in(solution, compiler, staging)
+    return made if isinstance(made, NotBuilt) else _built(solution, made, from_cache=False)
+
+
+def _built(solution: Solution, artefact: bytes, *, from_cache: bool) -> Built:
+    code = machine_code_hash(artefact, NATIVE_PREFIX + solution.spec.entry_function)
+    return Built(artefact, hashlib.sha256(artefact).hexdigest(), code, from_cache)
+
+
+def compile_in(
+    solution: Solution, compiler: Compiler, staging: Path, extra_flags: tuple[str, ...] = ()
+) -> bytes | NotBuilt:
+    """Compile a solution in a folder of its own and give the object; reports of extra flags stay in the folder.
+
+    Raises:
+        MissingTool: the compiler is absent.
+    """
+    refused = compiler.refuses(solution.spec)
+    if refused:
+        return NotBuilt(refused)
+    compiler.version()
     for source in solution.sources:
         target = staging / "src" / source.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +127,7 @@ def _compile(solution: Solution, compiler: Compiler, staging: Path) -> Built | N
     units = [source.path for source in solution.sources if Path(source.path).suffix in compiler.suffixes]
     command = [
         *compiler.flags(solution.spec),
+        *extra_flags,
         "-I.",
         *units,
         "-o",
@@ -104,8 +148,14 @@ def _compile(solution: Solution, compiler: Compiler, staging: Path) -> Built | N
             said, _ = process.communicate(timeout=BUILD_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return NotBuilt(f"{command[0]} took longer than {BUILD_TIMEOUT_S:.0f} s and was stopped.")
+            words = f"{command[0]} took longer than {BUILD_TIMEOUT_S:.0f} s and was stopped."
+            return NotBuilt(words, is_final=False)
     if process.returncode != 0:
-        return NotBuilt(said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS])
-    artefact = (staging / "solution.so").read_bytes()
-    return Built(artefact, hashlib.sha256(artefact).hexdigest(), from_cache=False)
+        words = said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS]
+        return NotBuilt(words, is_final=not _was_hindered(process.returncode, words))
+    return (staging / "solution.so").read_bytes()
+
+
+def _was_hindered(returncode: int, words: str) -> bool:
+    """Whether the machine stopped the compiler: it was killed, or memory or disk ran out."""
+    return returncode < 0 or any(sign in words for sign in _HINDRANCES)

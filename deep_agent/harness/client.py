@@ -1,4 +1,4 @@
-"""Starts the judge's program and speaks with it. Implements the `Judge` port without torch; starts processes.
+"""Starts the judge's program and speaks with it. Implements `Judge` and `Profiler` without torch; starts processes.
 
 The program starts at the first request and again after it broke. It ends when this process does, however that
 happens, because its only input then closes.
@@ -17,9 +17,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from deep_agent import errors
 from deep_agent.ports import ignore_progress
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileAnswer, ProfileRequest
+from deep_agent.problem.solution import Solution
 
 _ERRORS: Final[Mapping[str, type[errors.DeepAgentError]]] = {
     "InvalidInput": errors.InvalidInput,
@@ -29,6 +33,7 @@ _ERRORS: Final[Mapping[str, type[errors.DeepAgentError]]] = {
 }
 
 _Answer = dict[str, Any]
+_PROFILES: Final[TypeAdapter[Profile | NotProfiled]] = TypeAdapter(ProfileAnswer)
 
 
 class JudgeProcess:
@@ -67,10 +72,22 @@ class JudgeProcess:
         request = {"verb": "characterize", "problem_dir": problem_dir, "device": device}
         return Characterization.model_validate(self._ask(request, progress))
 
+    def build(self, solution: Solution, device: str) -> Build:
+        """See the port."""
+        asked = {"verb": "build", "solution": solution.model_dump(mode="json"), "device": device}
+        return Build.model_validate(self._ask(asked, ignore_progress))
+
     def evaluate(self, request: EvaluationRequest, progress: Callable[[str], None] = ignore_progress) -> Evaluation:
         """See the port; `progress` is told each step in a few words."""
         asked = {"verb": "evaluate", "request": request.model_dump(mode="json")}
         return Evaluation.model_validate(self._ask(asked, progress))
+
+    def profile(
+        self, request: ProfileRequest, progress: Callable[[str], None] = ignore_progress
+    ) -> Profile | NotProfiled:
+        """See the `Profiler` port."""
+        asked = {"verb": "profile", "request": request.model_dump(mode="json")}
+        return _PROFILES.validate_python(self._ask(asked, progress))
 
     def _ask(self, request: _Answer, progress: Callable[[str], None]) -> _Answer:
         number = next(self._numbers)

@@ -3,17 +3,21 @@
 Flags come from a short list, because a compiler that may load plugins or read option files runs what it is told.
 """
 
+import hashlib
+import os
 import shutil
 import subprocess
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar, Final, Protocol
 
 import tvm_ffi
 
 from deep_agent.errors import MissingTool
+from deep_agent.harness.toolchains import PROGRAM_PATH
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language
 
-PROGRAMS: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
+PROGRAMS: Final = PROGRAM_PATH
 """Where compilers are looked for."""
 CXX_FLAGS: Final = frozenset(
     {"-O1", "-O2", "-O3", "-Ofast", "-ffast-math", "-funroll-loops", "-fno-math-errno", "-fopenmp"}
@@ -43,6 +47,9 @@ class Compiler(Protocol):
     def version(self) -> str:
         """Name the compiler and its version; raises MissingTool when there is none."""
 
+    def surroundings(self) -> tuple[str, ...]:
+        """Tell what of this machine shapes an object beside the command line: versions, headers, processor."""
+
     def flags(self, spec: BuildSpec) -> tuple[str, ...]:
         """Give the command up to the sources."""
 
@@ -68,6 +75,10 @@ class Gxx:
     def version(self) -> str:
         """Ask g++."""
         return _version("g++", "Install it: `apt-get install g++`, `dnf install gcc-c++` or your system's equivalent.")
+
+    def surroundings(self) -> tuple[str, ...]:
+        """Tell g++'s version, what `native` means here, and the headers."""
+        return (self.version(), _native_target(), headers_hash())
 
     def flags(self, spec: BuildSpec) -> tuple[str, ...]:
         """Optimise for this very processor."""
@@ -107,6 +118,10 @@ class Nvcc:
         """Ask nvcc."""
         return _version("nvcc", "Install the CUDA toolkit, and put its bin folder on the PATH or at /usr/local/cuda.")
 
+    def surroundings(self) -> tuple[str, ...]:
+        """Tell the versions of nvcc and of the host's compiler that it calls, and the headers."""
+        return (self.version(), Gxx().version(), headers_hash())
+
     def flags(self, spec: BuildSpec) -> tuple[str, ...]:
         """Compile for the one architecture, accelerated features included; by default as the public format says."""
         own = f"-gencode=arch=compute_{self._architecture},code=sm_{self._architecture}"
@@ -129,10 +144,30 @@ def _denied(asked: tuple[str, ...], allowed: frozenset[str]) -> str:
     return f"spec.compile_options: {denied} are not allowed; choose from {sorted(allowed)}." if denied else ""
 
 
+def _include_folders() -> tuple[str, ...]:
+    return (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
+
+
 @lru_cache(maxsize=1)
 def _includes() -> tuple[str, ...]:
-    folders = (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
-    return tuple(part for folder in folders for part in ("-isystem", folder))
+    return tuple(part for folder in _include_folders() for part in ("-isystem", folder))
+
+
+@lru_cache(maxsize=1)
+def headers_hash() -> str:
+    """Hash the headers that solutions are compiled with, and name the C library."""
+    digest = hashlib.sha256((os.confstr("CS_GNU_LIBC_VERSION") or "").encode())
+    for folder in _include_folders():
+        for header in sorted(Path(folder).rglob("*.h")):
+            digest.update(str(header.relative_to(folder)).encode() + b"\0" + header.read_bytes())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _native_target() -> str:
+    """Spell out what `-march=native` means here, so that a cache on a shared disk serves each machine its own."""
+    command = ["g++", "-O3", "-march=native", "-Q", "--help=target"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
 @lru_cache(maxsize=4)

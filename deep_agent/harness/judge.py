@@ -23,13 +23,16 @@ from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thr
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
 from deep_agent.harness.places import CudaDevice, Place
+from deep_agent.harness.profiling.cpu import CpuProfiling
 from deep_agent.harness.rounds import Rounds, protocol_of
 from deep_agent.harness.statistics import log_ratios, ratio
 from deep_agent.harness.timers import Timer
+from deep_agent.harness.toolchains import obstacle
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest, Ratio
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest, Ratio
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
+from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.readers import read_problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
@@ -88,6 +91,20 @@ class DeviceJudge:
             device_s=timed_s + noise_s,
         )
 
+    def build(self, solution: Solution, device: str) -> Build:
+        """Build a solution; see the `Judge` port."""
+        started_s = time.perf_counter()
+        made = self._prepare(solution, device)
+        build_s = time.perf_counter() - started_s
+        if isinstance(made, NotBuilt):
+            return Build(is_built=False, diagnostics=made.diagnostics, build_s=build_s)
+        return Build(
+            is_built=True,
+            machine_code_hash=made.machine_code_hash,
+            build_s=build_s,
+            from_cache=made.from_cache,
+        )
+
     def evaluate(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
         """Build, examine and time a solution; see the `Judge` port."""
         problem = _read(request.problem_dir, request.device)
@@ -123,11 +140,33 @@ class DeviceJudge:
                 bench.close()
         return self._evaluation(request, problem, findings, seed=bench.seed, device_s=device_s, build_s=build_s)
 
+    def profile(self, request: ProfileRequest, progress: Progress) -> Profile | NotProfiled:
+        """Explain what holds a solution back; see the `Profiler` port."""
+        device = request.device.name
+        if device_kind(device) != "cpu":
+            raise InvalidInput(f"{device!r} cannot be profiled yet.", remedy="Profile on `cpu`, or run ncu by hand.")
+        problem = _read(request.problem_dir, device)
+        _require_same(problem, request.solution)
+        progress("building")
+        prepared = self._prepare(request.solution, device)
+        if isinstance(prepared, NotBuilt):
+            return NotProfiled(status=EvaluationStatus.COMPILE_ERROR, reason=prepared.diagnostics)
+        with CpuProfiling(self._workplace(problem, device), problem, request, prepared) as profiling:
+            progress("waiting for the device")
+            with self._device:
+                progress("profiling")
+                return profiling.run()
+
     def _prepare(self, solution: Solution, device: str) -> Prepared | NotBuilt:
+        hindered = obstacle(solution.spec.languages, device_kind(device))
+        if hindered is not None:
+            return NotBuilt(hindered.words, is_final=False)
         if solution.spec.is_python:
             return Prepared(solution, None)
         built = self._builder.build(solution, self._target(device))
-        return built if isinstance(built, NotBuilt) else Prepared(solution, built.artefact)
+        if isinstance(built, NotBuilt):
+            return built
+        return Prepared(solution, built.artefact, built.machine_code_hash, built.from_cache)
 
     def _workplace(self, problem: Problem, device: str) -> Workplace:
         place, timer = self._placed(device)

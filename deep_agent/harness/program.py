@@ -17,6 +17,8 @@ from deep_agent.harness.arm import Zygote
 from deep_agent.harness.folders import Folders
 from deep_agent.harness.judge import DeviceJudge
 from deep_agent.problem.evaluation import EvaluationRequest
+from deep_agent.problem.profile import ProfileRequest
+from deep_agent.problem.solution import Solution
 
 _KINDS: Final = ("InvalidInput", "NotFound", "MissingTool", "ResourceExhausted", "HarnessFailed")
 
@@ -53,6 +55,12 @@ class JudgeProgram:
         if request["verb"] == "characterize":
             characterized = self._judge.characterize(request["problem_dir"], request["device"], progress)
             return characterized.model_dump(mode="json")
+        if request["verb"] == "build":
+            built = self._judge.build(Solution.model_validate(request["solution"]), request["device"])
+            return built.model_dump(mode="json")
+        if request["verb"] == "profile":
+            found = self._judge.profile(ProfileRequest.model_validate(request["request"]), progress)
+            return found.model_dump(mode="json")
         evaluated = self._judge.evaluate(EvaluationRequest.model_validate(request["request"]), progress)
         return evaluated.model_dump(mode="json")
 

@@ -77,6 +77,11 @@ class CallTimer:
         self._flush = flush
         self._n_threads = n_threads
 
+    @property
+    def flush(self) -> CacheFlush:
+        """What empties the cache before a call."""
+        return self._flush
+
     def overhead(self, arm: Arm) -> Overhead:
         """Time an empty request: waking a sleeping process takes tenths of a millisecond on some machines."""
         costs = []

@@ -31,6 +31,9 @@ class Prepared:
 
     solution: Solution
     artefact: bytes | None
+    machine_code_hash: str = ""
+    """Of the object; empty for Python."""
+    from_cache: bool = False
 
     @property
     def collects(self) -> bool:

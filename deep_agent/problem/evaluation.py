@@ -104,6 +104,19 @@ class Evaluation(FrozenValue):
         return self.passed and self.speedup is not None and self.speedup.low > least
 
 
+class Build(FrozenValue):
+    """What a solution's sources became, before anything of it was run."""
+
+    is_built: bool
+    """False when they do not compile, or this machine or device lacks the toolchain."""
+    machine_code_hash: str = ""
+    """Fingerprint of the object without names and paths; empty for Python, which is not compiled ahead."""
+    diagnostics: str = ""
+    """Why there is no object."""
+    build_s: Annotated[float, Field(ge=0)] = 0.0
+    from_cache: bool = False
+
+
 class EvaluationRequest(FrozenValue):
     """What to judge, and how thoroughly."""
 

@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
+from deep_agent.errors import InvalidInput
 from services.cli import doctor as doctor_command
 from services.cli import inspect as inspect_command
 from services.cli import jobs as jobs_command
 from services.cli import optimize as optimize_command
+from services.cli import profile as profile_command
 from services.cli import serve as serve_command
+from services.cli import sets as sets_command
 from services.cli.durations import parse_duration
 
 app = typer.Typer(
@@ -64,14 +67,28 @@ def optimize(  # noqa: PLR0913 - one parameter a flag
 
 @app.command()
 def evaluate(
-    problem: Annotated[str, typer.Argument(help="Problem folder, or name of a known problem.")],
+    problem: Annotated[
+        str, typer.Argument(help="Problem folder or name of a known problem; with --solutions, a folder of them.")
+    ],
     *,
-    solution: Annotated[Path, typer.Option(help="A solution.json in the public format.")],
+    solution: Annotated[Path | None, typer.Option(help="A solution.json in the public format.")] = None,
+    solutions: Annotated[Path | None, typer.Option(help="Folder of solution files: judge a whole set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Trace file of a set; rows already there are kept.")] = None,
     device: Device = "auto",
     json_out: Json = False,
 ) -> None:
-    """Judge one solution against the problem's reference and the library; exit code 0 only when it passes."""
-    raise typer.Exit(inspect_command.evaluate(problem, solution, device=device, json_out=json_out))
+    """Judge one solution, or with --solutions and --out a whole set, against references and library.
+
+    Exit code 0 only when everything passes; 1 when something failed; 2 for bad input.
+    """
+    if solution is not None and solutions is None and out is None:
+        raise typer.Exit(inspect_command.evaluate(problem, solution, device=device, json_out=json_out))
+    if solution is not None or solutions is None or out is None:
+        raise InvalidInput(
+            "evaluate takes one solution or a whole set.",
+            remedy="Give --solution FILE, or --solutions DIR with --out FILE.",
+        )
+    raise typer.Exit(sets_command.run(Path(problem), solutions, out=out, device=device, json_out=json_out))
 
 
 @app.command()
@@ -84,6 +101,19 @@ def bound(
 ) -> None:
     """Compute how fast a problem could be on a device, and what limits it."""
     raise typer.Exit(inspect_command.bound(problem, device=device, explain=explain, json_out=json_out))
+
+
+@app.command()
+def profile(
+    problem: Annotated[str, typer.Argument(help="Problem folder, or name of a known problem.")],
+    *,
+    solution: Annotated[Path, typer.Option(help="A solution.json in the public format.")],
+    workload: Annotated[str | None, typer.Option(help="Uuid of the workload to run; the first by default.")] = None,
+    device: Device = "auto",
+    json_out: Json = False,
+) -> None:
+    """Say what holds a solution back, with the three figures that say so; nothing it does counts as a timing."""
+    raise typer.Exit(profile_command.run(problem, solution, workload=workload, device=device, json_out=json_out))
 
 
 @app.command()

@@ -13,6 +13,7 @@ import psutil
 from rich.text import Text
 
 from deep_agent.errors import DeepAgentError
+from deep_agent.harness.toolchains import TOOLCHAINS, Find, Toolchain, find, missing
 from deep_agent.problem.value import FrozenValue
 from deep_agent.settings import Settings, load
 from services.cli import terminal
@@ -39,7 +40,7 @@ class Check(FrozenValue):
 def run(*, json_out: bool) -> int:
     """Check everything and tell; gives 1 when something needed is missing."""
     settings = load()
-    checks = [*_programs(), _python(), _torch(), *_machine(settings.home_path), *_home(settings)]
+    checks = [*_programs(), _python(), _torch(), *_languages(), *_machine(settings.home_path), *_home(settings)]
     works = all(check.ok for check in checks if check.needed)
     if json_out:
         terminal.print_json({"ok": works, "checks": [check.model_dump() for check in checks]})
@@ -63,6 +64,8 @@ def _programs() -> list[Check]:
         _program("g++", needed=True, remedy="apt install g++ (Debian), dnf install gcc-c++ (Fedora)"),
         _program("git", needed=False, remedy="apt install git; lineages can then be looked at with it"),
         _program("bwrap", needed=False, remedy="apt install bubblewrap; candidates are then confined more tightly"),
+        _program("objdump", needed=False, remedy="apt install binutils; profiles then read a build's instructions"),
+        _program("perf", needed=False, remedy="apt install linux-perf; profiles then hold counters"),
         _program("chromium", needed=False, remedy="apt install chromium; only the browser tests use it"),
     ]
 
@@ -99,6 +102,24 @@ def _torch() -> Check:
     except importlib.metadata.PackageNotFoundError:
         found, ok = "not installed", False
     return Check(name="torch", ok=ok, needed=True, found=found, remedy="pip install 'deep-agent[worker]'")
+
+
+def _languages(here: Find = find) -> list[Check]:
+    """One check a language: whether solutions in it can be built here, on a device of its kind."""
+    return [_language(toolchain, here) for toolchain in TOOLCHAINS.values()]
+
+
+def _language(toolchain: Toolchain, here: Find) -> Check:
+    lacking = missing(toolchain.language, here)
+    kinds = " and ".join(toolchain.devices)
+    found = f"lacks {', '.join(need.name for need in lacking)}" if lacking else "toolchain is here"
+    return Check(
+        name=f"language {toolchain.language}",
+        ok=not lacking,
+        needed=False,
+        found=f"{found}; for {kinds} devices",
+        remedy=" ".join(need.remedy for need in lacking),
+    )
 
 
 def _machine(home: Path) -> list[Check]:

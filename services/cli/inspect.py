@@ -21,7 +21,7 @@ def evaluate(problem: str, solution: Path, *, device: str, json_out: bool) -> in
     """Judge a solution file; gives 0 only when it passed."""
     given = read_solution(solution)
     with opened() as application:
-        found = application.evaluate(_located(problem), given, device=device)
+        found = application.evaluate(located(problem), given, device=device)
     if json_out:
         terminal.print_json(evaluation_json(found, problem=problem_name(problem), solution=given.name))
     else:
@@ -81,7 +81,7 @@ def _cells(one: WorkloadEvaluation) -> tuple[str, ...]:
 def bound(problem: str, *, device: str, explain: bool, json_out: bool) -> int:
     """Compute and tell the bound of every workload."""
     with opened() as application:
-        report = application.bound(_located(problem), device=device)
+        report = application.bound(located(problem), device=device)
     if json_out:
         terminal.print_json(bound_json(report))
     else:
@@ -149,6 +149,7 @@ def import_kernelbench(file: Path, out: Path) -> int:
     return terminal.OK
 
 
-def _located(problem: str) -> str:
+def located(problem: str) -> str:
+    """Make a path absolute, and leave the name of a known problem as it is."""
     path = Path(problem)
     return str(path.resolve()) if path.exists() or len(path.parts) > 1 else problem

@@ -27,6 +27,10 @@ class Trial(FrozenValue):
     """Natural logarithm of the library's time over the candidate's; higher is better."""
     solution_hash: str = ""
     """What the point lowered to; two points with one hash are one candidate."""
+    machine_code_hash: str = ""
+    """What that was compiled to; empty where nothing was. Two sources with one hash are one candidate too."""
+    twin_of: str = ""
+    """Hash of the judged solution whose machine code and therefore whose result this is; empty for a judged one."""
 
     @property
     def fingerprint(self) -> str:

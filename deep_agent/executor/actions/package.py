@@ -1,11 +1,10 @@
 """Packs the answer to a problem into a folder that loads without this project. Writes files; reads versions."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from deep_agent.executor.action import ActionContext
+from deep_agent.executor.artefact.circumstances import libraries, made_at
 from deep_agent.executor.artefact.files import Artefact, artefact_files
 from deep_agent.executor.findings import (
     CharacterizeFinding,
@@ -67,17 +66,6 @@ def _artefact(inputs: Mapping[str, JsonObject], *, now_s: float) -> Artefact | N
         evaluation=evaluation,
         figures=best_figures(evaluation, known.bounds) if evaluation is not None else None,
         is_library=verified is None or verified.verdict != "verified",
-        made_at=datetime.fromtimestamp(now_s, tz=UTC).astimezone().replace(tzinfo=None).isoformat(),
-        libs=_libraries(),
+        made_at=made_at(now_s),
+        libs=libraries(),
     )
-
-
-def _libraries() -> dict[str, str]:
-    """Look up versions in the installed packages' metadata; loading torch for its version would be dear."""
-    found = {}
-    for name in ("torch", "apache-tvm-ffi"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

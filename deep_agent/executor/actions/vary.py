@@ -1,5 +1,7 @@
 """Tries one candidate of a search: propose, lower, judge, gate, commit. Asks the judge and writes files.
 
+Sources that compile to machine code already judged are recorded with its result and not measured again.
+
 Nothing is remembered between two runs: the search is rebuilt from the finished siblings, and chance is seeded
 by the node's place in it, so a repeated attempt makes the same candidate. Only the row stored with the outcome
 makes a version; a commit left by a lost attempt stays unreferenced.
@@ -69,6 +71,7 @@ class Vary:
             space,
             search_state(space.parameters, space.seeds, search.steps),
             Random(f"{ctx.params['seed']} {ctx.params['problem']} {ctx.params['index']}"),
+            code_of=lambda solution: self._machine_code(solution, search, ctx),
         )
         if candidate is None:
             return _nothing_left("every schedule of this problem was tried", search, ctx.now_s() - started_s, skipped)
@@ -78,6 +81,10 @@ class Vary:
             search, candidate, skipped, judged, node=ctx.node_id, started_s=started_s, ended_s=ctx.now_s()
         )
         return self._conclude(attempt, lineage)
+
+    def _machine_code(self, solution: Solution, search: Search, ctx: ActionContext) -> str:
+        """Build it, which the judge has to do anyway; equal code was judged before and is not measured again."""
+        return while_wanted(ctx, lambda: self.judge.build(solution, search.known.device.name)).machine_code_hash
 
     def _judge(self, candidate: Candidate, search: Search, ctx: ActionContext) -> Judged:
         """Screen against the champion, then confirm what is promising; the first correct candidate goes straight on."""

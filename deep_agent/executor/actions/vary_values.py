@@ -103,6 +103,7 @@ class Attempt:
             outcome=self.judged.outcome,
             fitness=log_fitness(self.judged.last, champion_of(self.search.steps)),
             solution_hash=self.candidate.solution.content_hash,
+            machine_code_hash=self.candidate.machine_code_hash,
         )
 
     def sol_score(self) -> float | None:

@@ -21,24 +21,25 @@ def render_traces(
             definition=problem.name,
             workload=workload,
             solution=solution.name,
-            evaluation=_translate(found[workload.uuid], evaluation, made_at=made_at, libs=libs),
+            evaluation=translate(found[workload.uuid], evaluation, made_at=made_at, libs=libs),
         ).model_dump_json()
         for workload in problem.workloads
-        if workload.uuid in found and _is_complete(found[workload.uuid])
+        if workload.uuid in found and is_complete(found[workload.uuid])
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _is_complete(one: WorkloadEvaluation) -> bool:
+def is_complete(one: WorkloadEvaluation) -> bool:
     """Whether the finding has the parts that the public format demands for its status."""
     if one.status is EvaluationStatus.PASSED:
         return all(part is not None for part in (one.correctness, one.candidate, one.baseline, one.speedup))
     return one.status is not EvaluationStatus.INCORRECT_NUMERICAL or one.correctness is not None
 
 
-def _translate(
+def translate(
     one: WorkloadEvaluation, evaluation: Evaluation, *, made_at: str, libs: Mapping[str, str]
 ) -> TraceEvaluation:
+    """Give a complete finding as the evaluation part of a trace."""
     has_errors = one.status in {EvaluationStatus.PASSED, EvaluationStatus.INCORRECT_NUMERICAL}
     return TraceEvaluation(
         status=one.status,

@@ -1,3 +1,4 @@
+import re
 import threading
 import time
 
@@ -66,6 +67,41 @@ def test_an_incorrect_candidate_is_kept_with_its_diagnostics_but_is_no_version(s
     assert Solution.model_validate_json(kept[0]) == build(SEEDS[0])
     assert Evaluation.model_validate_json(kept[1]).log == "ptr 0x7f"
     assert not search.lineages.joinpath("job.goal.optimize-1.evolve.git").exists()
+
+
+def without_unrolling(solution: Solution) -> str:
+    """A compiler that unrolls as it likes: the setting changes the source, never the object."""
+    return re.sub(r"\('unroll', \d\)", "", solution.sources[0].content)
+
+
+def test_a_candidate_whose_machine_code_was_judged_is_recorded_with_its_result_and_not_measured(search):
+    search.judge.speed, search.judge.code_of = (lambda solution: 1.0), without_unrolling
+    while search.step().outcome != "nothing_left":
+        pass
+    judged = {without_unrolling(one.solution) for one in search.judge.requests if one.profile != "gate"}
+    assert len([one for one in search.judge.requests if one.profile == "screen"]) == len(judged)
+    trials = [t for node in search.nodes for t in VaryFinding.model_validate(node.outputs).step.trials]
+    assert len({trial.fingerprint for trial in trials}) == 24
+    measured = {trial.solution_hash: trial for trial in trials if not trial.twin_of}
+    recorded = [trial for trial in trials if trial.twin_of]
+    # Four widths by two ways of storing, of which vector 16 has one; every other unrolling is a twin.
+    assert len(search.nodes) - 1 == 7
+    assert recorded
+    for trial in recorded:
+        twin = measured[trial.twin_of]
+        assert trial.solution_hash != twin.solution_hash
+        assert (trial.outcome, trial.fitness, trial.machine_code_hash) == (
+            twin.outcome,
+            twin.fitness,
+            twin.machine_code_hash,
+        )
+
+
+def test_candidates_that_do_not_compile_are_no_twins_of_each_other(search):
+    search.judge.code_of = lambda solution: ""
+    search.step()
+    search.step()
+    assert len({request.solution.content_hash for request in search.judge.requests}) == 2
 
 
 def test_a_search_never_judges_a_source_twice_and_ends_with_nothing_left(search):

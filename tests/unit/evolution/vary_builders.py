@@ -32,7 +32,7 @@ from deep_agent.htdag.goal import Spend
 from deep_agent.htdag.node import JobId, Node, NodeId, NodeKind, NodeSpec, NodeState
 from deep_agent.htdag.outcome import Outcome
 from deep_agent.ports import ignore_progress
-from deep_agent.problem.evaluation import Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
 
@@ -66,6 +66,12 @@ class PaperJudge:
     trouble: list[Exception | EvaluationStatus | threading.Event] = field(default_factory=list)
     """Taken one a request: raised, answered as a status, or waited for."""
     rng: Random = field(default_factory=lambda: Random(5))
+    code_of: Callable[[Solution], str] = lambda solution: solution.content_hash
+    """Solutions with the same answer compile to the same machine code; empty does not compile."""
+
+    def build(self, solution: Solution, device: str) -> Build:
+        code = self.code_of(solution)
+        return Build(is_built=bool(code), machine_code_hash=code)
 
     def prepare(self) -> None:
         pass
