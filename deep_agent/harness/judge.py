@@ -294,7 +294,7 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
         rounds.warm()
         measured, _ = rounds.measure(protocol_of("screen", on_device=workplace.place.index is not None), ())
         samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
-    return ratio(samples)
+    return ratio(samples, resolution=workplace.timer.resolution)
 
 
 def _memory_for(problem: Problem) -> int:

@@ -40,8 +40,8 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 }
 DEVICE_PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "screen": Protocol(looks=(8,), checked_share=0.2, precise_at=0.005, with_twin=False),
-    "gate": Protocol(looks=(12, 24), checked_share=0.2, precise_at=0.001, with_twin=True),
-    "verify": Protocol(looks=(30, 60), checked_share=0.3, precise_at=0.001, with_twin=True),
+    "gate": Protocol(looks=(12, 24), checked_share=0.2, precise_at=0.0035, with_twin=True),
+    "verify": Protocol(looks=(30, 60), checked_share=0.3, precise_at=0.0035, with_twin=True),
 }
 """On a CUDA device a visit is quick and precise, but now and then a whole burst is slow: more of them, then."""
 
@@ -87,7 +87,7 @@ class Rounds:
         Raises:
             HarnessFailed: an arm other than the candidate's failed.
         """
-        samples = Samples.of(self.desks)
+        samples = Samples.of(self.desks, self.timer.resolution)
         with blaming("baseline"):
             overhead = self.timer.overhead(self.desks["baseline"].arm)
         checks_due = {self.chance.randrange(protocol.looks[0])}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from deep_agent.harness.arm import CallTiming
-from deep_agent.harness.statistics import log_ratios, ratio
+from deep_agent.harness.statistics import MIN_RESOLUTION, log_ratios, ratio
 from deep_agent.problem.evaluation import ArmTiming, Ratio
 
 
@@ -14,11 +14,13 @@ class Samples:
     """Visits of each arm, one a round, all of the same length."""
 
     visits: dict[str, list[CallTiming]] = field(default_factory=dict)
+    resolution: float = MIN_RESOLUTION
+    """Log ratio that two processes with the same code may differ by."""
 
     @classmethod
-    def of(cls, arms: Iterable[str]) -> "Samples":
+    def of(cls, arms: Iterable[str], resolution: float = MIN_RESOLUTION) -> "Samples":
         """Start with no rounds."""
-        return cls({name: [] for name in arms})
+        return cls({name: [] for name in arms}, resolution)
 
     def add(self, arm: str, timing: CallTiming) -> None:
         """Take one visit."""
@@ -34,4 +36,4 @@ class Samples:
 
     def ratio(self, reference: str, candidate: str) -> Ratio:
         """Ratio of two arms: above 1 the candidate is faster."""
-        return ratio([log_ratios(self.wall_us(reference), self.wall_us(candidate))])
+        return ratio([log_ratios(self.wall_us(reference), self.wall_us(candidate))], resolution=self.resolution)

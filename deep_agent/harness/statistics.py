@@ -6,6 +6,7 @@ give equal intervals.
 """
 
 from collections.abc import Sequence
+from math import hypot
 from typing import Final
 
 import numpy as np
@@ -27,7 +28,9 @@ def log_ratios(reference_us: Sequence[float], candidate_us: Sequence[float]) -> 
     return np.log(np.asarray(reference_us, dtype=np.float64)) - np.log(np.asarray(candidate_us, dtype=np.float64))
 
 
-def ratio(per_workload: Sequence[LogRatios], *, coverage: float = _COVERAGE) -> Ratio:
+def ratio(
+    per_workload: Sequence[LogRatios], *, resolution: float = MIN_RESOLUTION, coverage: float = _COVERAGE
+) -> Ratio:
     """Estimate the geometric mean over workloads of the ratio, with its bootstrap interval.
 
     A workload's value is the trimmed mean of its log ratios (a fifth cut at each end, which a neighbour's
@@ -36,6 +39,8 @@ def ratio(per_workload: Sequence[LogRatios], *, coverage: float = _COVERAGE) -> 
 
     Args:
         per_workload: log ratios of each workload, of shape (n_rounds,), n_rounds >= 1.
+        resolution: what two processes that run the same code may differ by all the time, which no number of rounds
+            shows; the interval reaches at least as far on either side, and farther where rounds scatter too.
         coverage: of the interval, in percent.
     """
     rng = np.random.default_rng(_BOOTSTRAP_SEED)
@@ -44,8 +49,8 @@ def ratio(per_workload: Sequence[LogRatios], *, coverage: float = _COVERAGE) -> 
     n_rounds = min(len(samples) for samples in per_workload)
     low, high = np.percentile(resampled, [(100 - coverage) / 2, (100 + coverage) / 2])
     widen = _small_sample_factor(n_rounds)
-    low = center - max((center - low) * widen, MIN_RESOLUTION)
-    high = center + max((high - center) * widen, MIN_RESOLUTION)
+    low = center - hypot((center - low) * widen, resolution)
+    high = center + hypot((high - center) * widen, resolution)
     return Ratio(value=float(np.exp(center)), low=float(np.exp(low)), high=float(np.exp(high)), n_rounds=n_rounds)
 
 

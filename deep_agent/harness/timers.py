@@ -12,6 +12,7 @@ from deep_agent.harness.arm import Arm, CallTiming
 from deep_agent.harness.compare import Comparison
 from deep_agent.harness.samples import Samples
 from deep_agent.harness.stage import CALL_TIMEOUT_S, CacheFlush, Desk, Stage
+from deep_agent.harness.statistics import MIN_RESOLUTION
 from deep_agent.harness.wire import Verb
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 
@@ -45,6 +46,10 @@ class Overhead:
 class Timer(Protocol):
     """How arms of one device are timed. Used by the thread that holds the device."""
 
+    @property
+    def resolution(self) -> float:
+        """Log ratio that two arms with the same code may differ by all the time."""
+
     def overhead(self, arm: Arm) -> Overhead:
         """Time what a visit costs beside the calls, on a trusted arm; raises ArmFailed."""
 
@@ -71,6 +76,8 @@ def refused_as_hack(reason: str) -> Comparison:
 
 class CallTimer:
     """Times single calls on the processor, with a cold cache, by the judge's wall clock."""
+
+    resolution = MIN_RESOLUTION
 
     def __init__(self, flush: CacheFlush, n_threads: int) -> None:
         """Keep the flush and how many threads the device has."""

@@ -17,7 +17,7 @@ from deep_agent.harness.findings import correct, not_run, timed, wrong
 from deep_agent.harness.loading import load
 from deep_agent.harness.rounds import HOPELESS_BELOW, Protocol, Rounds, protocol_of
 from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
-from deep_agent.harness.statistics import LogRatios, is_hopeless, log_ratios, ratio
+from deep_agent.harness.statistics import MIN_RESOLUTION, LogRatios, is_hopeless, log_ratios, ratio
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
@@ -78,6 +78,8 @@ class Findings:
     gains: list[LogRatios] = field(default_factory=list)
     noises: list[LogRatios] = field(default_factory=list)
     confinement: tuple[str, ...] = ()
+    resolution: float = MIN_RESOLUTION
+    """Log ratio that two arms with the same code may differ by."""
     timed_s: float = 0.0
     """Wall seconds that timing took."""
     log: str = ""
@@ -85,7 +87,8 @@ class Findings:
     def overall(self) -> tuple[Ratio | None, Ratio | None, Ratio | None]:
         """Speed-up, gain and noise over the workloads that were timed; None where none was."""
         speedup, gain, noise = (
-            ratio(samples) if samples else None for samples in (self.speedups, self.gains, self.noises)
+            ratio(samples, resolution=self.resolution) if samples else None
+            for samples in (self.speedups, self.gains, self.noises)
         )
         return speedup, gain, noise
 
@@ -107,7 +110,7 @@ class Verdict:
         Raises:
             HarnessFailed: a trusted arm or the zygote broke.
         """
-        findings = Findings()
+        findings = Findings(resolution=self._workplace.timer.resolution)
         arm = self._fork()
         findings.confinement = arm.confinement
         try:
@@ -226,7 +229,9 @@ class Verdict:
 
     def _is_lost(self, findings: Findings) -> bool:
         """Whether what was timed so far already shows a clear loss to the incumbent."""
-        return bool(findings.gains) and is_hopeless(ratio(findings.gains), floor=HOPELESS_BELOW)
+        return bool(findings.gains) and is_hopeless(
+            ratio(findings.gains, resolution=findings.resolution), floor=HOPELESS_BELOW
+        )
 
     def _measure(self, stage: Stage, index: int, seated: dict[str, Desk], findings: Findings) -> Comparison | None:
         rounds = Rounds(stage, seated, self._workplace.timer, self._bench.chance, self._out_of_time)

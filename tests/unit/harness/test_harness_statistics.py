@@ -72,3 +72,10 @@ def test_few_rounds_give_a_wider_interval_than_many():
     few = np.mean([np.log(r.high / r.low) for r in (ratio([rng.normal(0, 0.02, 5)]) for _ in range(40))])
     many = np.mean([np.log(r.high / r.low) for r in (ratio([rng.normal(0, 0.02, 30)]) for _ in range(40))])
     assert few > 2 * many
+
+
+def test_rounds_that_agree_do_not_make_two_processes_more_alike_than_they_are():
+    found = ratio([np.full(200, 0.002)], resolution=0.003)
+    assert found.low < 1.0 < found.value < found.high
+    assert not found.is_faster
+    assert ratio([np.full(200, 0.01)], resolution=0.003).is_faster
