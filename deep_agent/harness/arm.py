@@ -244,6 +244,19 @@ class Arm:
     def _how_it_died(self) -> str:
         return "the process died: a write to a read-only input, an address out of bounds, or a limit does that."
 
+    def freeze(self) -> None:
+        """Stop whatever an untrusted arm still does: what it owes when it says done, it owes for good."""
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen arm go on."""
+        self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self.confinement and not self._is_dead:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, number)
+
     def last_words(self) -> str:
         """What the arm wrote to its output, at most 16 KiB of the end; data, never evidence."""
         size = os.fstat(self._log_fd).st_size

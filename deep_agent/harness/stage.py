@@ -5,7 +5,8 @@ poisons the outputs, and reads through more than the last-level cache, so that n
 results it has left, or lines a neighbour has warmed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -65,6 +66,18 @@ class InputSet:
             block = max(1, flat.numel() // _SHARE_CHANGED)
             source, target = (chance.randrange(flat.numel() - block + 1) for _ in range(2))
             flat[target : target + block] = flat[source : source + block].clone()
+
+    @contextmanager
+    def emptied(self) -> Iterator[None]:
+        """Fill the inputs with zeros for a while, so that nobody computes from them after the call."""
+        kept = {name: tensor.clone() for name, tensor in self.region.tensors.items()}
+        for tensor in self.region.tensors.values():
+            tensor.zero_()
+        try:
+            yield
+        finally:
+            for name, tensor in self.region.tensors.items():
+                tensor.copy_(kept[name])
 
     def close(self) -> None:
         """Give the memory back."""
@@ -176,16 +189,26 @@ class Stage:
             expected: results to compare with; None computes them natively now.
             quick: whether a yes without error figures will do.
         """
-        if desk.collects:
-            try:
-                desk.arm.ask(Verb.COLLECT, {"binding": desk.bindings[chosen]}, timeout_s=CALL_TIMEOUT_S)
-            except ArmFailed as failure:
-                return refusal(failure)
-        if not desk.outputs.red_zones_intact():
-            return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it wrote outside its outputs")
-        if expected is None:
-            expected = self.reference(list(self._sets[chosen].arguments.values()))
-        return self._compare(desk, expected, quick=quick)
+        desk.arm.freeze()
+        try:
+            if desk.collects:
+                self._collect(desk, chosen)
+            if not desk.outputs.red_zones_intact():
+                return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it wrote outside its outputs")
+            if expected is None:
+                expected = self.reference(list(self._sets[chosen].arguments.values()))
+            return self._compare(desk, expected, quick=quick)
+        except ArmFailed as failure:
+            return refusal(failure)
+        finally:
+            desk.arm.thaw()
+
+    def _collect(self, desk: Desk, chosen: int) -> None:
+        """Have the results copied out. An untrusted arm finds its inputs gone: it must have worked in the call."""
+        gone = self._sets[chosen].emptied() if desk.arm.confinement else nullcontext()
+        with gone:
+            desk.arm.thaw()
+            desk.arm.ask(Verb.COLLECT, {"binding": desk.bindings[chosen]}, timeout_s=CALL_TIMEOUT_S)
 
     def _compare(self, desk: Desk, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
         tolerance = self.workload.tolerance
