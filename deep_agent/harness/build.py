@@ -18,6 +18,7 @@ from typing import Final
 import tvm_ffi
 
 from deep_agent.errors import MissingTool
+from deep_agent.harness.compile_sandbox import sandboxed
 from deep_agent.problem.solution import Language, Solution
 
 BUILD_TIMEOUT_S: Final = 120.0
@@ -119,11 +120,16 @@ def _compile(solution: Solution, staging: Path) -> Built | NotBuilt:
     command = [COMPILER, *FLAGS, *(() if options is None else options.cflags)]
     command += [f"-isystem{folder}" for folder in _include_folders()]
     command += ["-I.", *units, "-o", "../solution.so"]
-    # A compiler is fed hostile text: it runs in a group of its own, with an empty environment and a deadline.
+    # A compiler is fed hostile text: it runs in a group and a root of its own, with limits and a deadline.
     with subprocess.Popen(
-        command,
+        sandboxed(command, staging, _include_folders()),
         cwd=staging / "src",
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C", "TMPDIR": str(staging)},
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C",
+            "TMPDIR": "..",
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -78,11 +78,7 @@ def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], 
     held: list[str] = []
     failed: list[str] = []
     _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None)
-    attributes = _MountAttributes(_MOUNT_ATTR_RDONLY, 0, 0, 0)
-    read_only = _libc.syscall(
-        _SYS_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
-    )
-    (held if read_only == 0 else failed).append("read-only files")
+    (held if make_read_only(Path("/")) else failed).append("read-only files")
     options = f"size={scratch_bytes},mode=700".encode()
     scratch = _libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID_NODEV, options)
     (held if scratch == 0 else failed).append("scratch folder of its own")
@@ -95,6 +91,14 @@ def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], 
     ]
     (failed if any(covered) else held).append("judge's folders hidden")
     return held, failed
+
+
+def make_read_only(folder: Path) -> bool:
+    """Make a mount and everything below it read-only; returns whether it held."""
+    attributes = _MountAttributes(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    path, size = str(folder).encode(), ctypes.sizeof(attributes)
+    made = _libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, path, _AT_RECURSIVE, ctypes.byref(attributes), size)
+    return bool(made == 0)
 
 
 def limit_resources(limits: Mapping[str, int]) -> None:
