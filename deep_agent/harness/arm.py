@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
 
@@ -251,6 +253,16 @@ class Arm:
     def thaw(self) -> None:
         """Let a frozen arm go on."""
         self._signal_group(signal.SIGCONT)
+
+    def census(self) -> tuple[int, float]:
+        """Count the processes below the arm that live, and the processor time, in us, of those that ended."""
+        try:
+            process = psutil.Process(self._pid)
+            living = [child for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            return 0, 0.0
+        return len(living), (times.children_user + times.children_system) * 1e6
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self.confinement and not self._is_dead:

@@ -29,6 +29,8 @@ _OTHERS_SHARE: Final = 0.25
 _OTHERS_ROUNDING_US: Final = 100.0
 _ROUNDING_US: Final = 1000.0
 """Processor time a visit may show beyond the shares, for the kernel's rounding."""
+_CHILDREN_ROUNDING_US: Final = 30_000.0
+"""Ended children's time is told in hundredths of a second."""
 _IDLE_SHARE: Final = 0.25
 """Processor time an arm may use between calls, as a share of that within them."""
 
@@ -234,8 +236,11 @@ class Verdict:
         rounds = Rounds(stage, seated, self._workplace.flush, self._bench.chance, self._out_of_time)
         rounds.warm()
         against = ["baseline", *(["incumbent"] if "incumbent" in seated else [])]
+        arm = seated["candidate"].arm
+        _, children_before_us = arm.census()
         samples, found = rounds.measure(self._protocol, against)
-        found = found or self._audit(samples)
+        n_children, children_us = arm.census()
+        found = found or self._audit(samples) or _audit_children(samples, n_children, children_us - children_before_us)
         if found is not None:
             return found
         examined = findings.workloads[index]
@@ -261,3 +266,15 @@ class Verdict:
         else:
             return None
         return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), reason)
+
+
+def _audit_children(samples: Samples, n_children: int, children_us: float) -> Comparison | None:
+    """Refuse processes beside the calls: no clock of the arm's shows their work."""
+    cpu_us = sum(samples.cpu_us["candidate"])
+    if n_children:
+        reason = f"it keeps {n_children} processes of its own"
+    elif children_us > _OTHERS_SHARE * cpu_us + _CHILDREN_ROUNDING_US:
+        reason = f"child processes worked {children_us / 1e3:.0f} ms, all calls {cpu_us / 1e3:.0f} ms"
+    else:
+        return None
+    return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), reason)
