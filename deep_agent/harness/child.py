@@ -53,6 +53,7 @@ class ArmProcess:
         self._destination_passing = True
         self._output_names: tuple[str, ...] = ()
         self._bindings: dict[int, _Binding] = {}
+        self._settings = _settings()
 
     def serve(self) -> None:
         """Answer requests until the judge hangs up."""
@@ -86,6 +87,8 @@ class ArmProcess:
                 del self._bindings[payload["binding"]]
             case Verb.NOTHING:
                 pass
+            case Verb.INSPECT:
+                self._inspect()
 
     def _load(self, payload: dict[str, Any], fds: list[int]) -> None:
         torch.set_num_threads(payload["n_threads"])
@@ -114,6 +117,11 @@ class ArmProcess:
             _check_form(expected, actual)
             expected.copy_(actual)
 
+    def _inspect(self) -> None:
+        now = _settings()
+        if changed := [name for name, before in self._settings.items() if now[name] != before]:
+            raise FormError(Finding.CHANGED_SETTINGS, f"left changed: {', '.join(changed)}")
+
     def _as_sequence(self, returned: object) -> Sequence[Any]:
         if isinstance(returned, Mapping):
             missing = [name for name in self._output_names if name not in returned]
@@ -137,6 +145,18 @@ def _check_form(expected: torch.Tensor, actual: object) -> None:
         raise FormError(Finding.WRONG_SHAPE, f"returned shape {tuple(actual.shape)}, declared {tuple(expected.shape)}")
     if actual.dtype != expected.dtype:
         raise FormError(Finding.WRONG_DTYPE, f"returned {actual.dtype}, declared {expected.dtype}")
+
+
+def _settings() -> dict[str, object]:
+    """Read what a call can leave behind for whoever computes next in the same process."""
+    one, tiny, small = 1.0, sys.float_info.min, 2.0**-60
+    return {
+        "flushing of denormals": tiny / 2 == 0,
+        "rounding mode": (one + small, one - small),
+        "default dtype": torch.get_default_dtype(),
+        "precision of products": torch.get_float32_matmul_precision(),
+        "determinism": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def _load_native(artefact_fd: int, function: str) -> Callable[..., Any]:

@@ -32,6 +32,7 @@ _FINDING_STATUS: Final = {
     Finding.WRONG_SHAPE: EvaluationStatus.INCORRECT_SHAPE,
     Finding.WRONG_DTYPE: EvaluationStatus.INCORRECT_DTYPE,
     Finding.WRONG_TYPE: EvaluationStatus.INCORRECT_SHAPE,
+    Finding.CHANGED_SETTINGS: EvaluationStatus.REWARD_HACK,
     Finding.RAISED: EvaluationStatus.RUNTIME_ERROR,
 }
 
@@ -189,6 +190,17 @@ class Stage:
             expected: results to compare with; None computes them natively now.
             quick: whether a yes without error figures will do.
         """
+        try:
+            found = self._check_frozen(desk, chosen, expected, quick=quick)
+            if found.matches and desk.arm.confinement:
+                desk.arm.ask(Verb.INSPECT, {}, timeout_s=CALL_TIMEOUT_S)
+        except ArmFailed as failure:
+            return refusal(failure)
+        return found
+
+    def _check_frozen(
+        self, desk: Desk, chosen: int, expected: Sequence[torch.Tensor] | None, *, quick: bool
+    ) -> Comparison:
         desk.arm.freeze()
         try:
             if desk.collects:
@@ -198,8 +210,6 @@ class Stage:
             if expected is None:
                 expected = self.reference(list(self._sets[chosen].arguments.values()))
             return self._compare(desk, expected, quick=quick)
-        except ArmFailed as failure:
-            return refusal(failure)
         finally:
             desk.arm.thaw()
 

@@ -35,6 +35,8 @@ class Verb(IntEnum):
     """Forget a binding."""
     NOTHING = 6
     """Answer at once; what a request costs by itself."""
+    INSPECT = 7
+    """Say whether the process-wide settings are as they were before the artefact was loaded."""
 
 
 class Finding(IntEnum):
@@ -45,6 +47,7 @@ class Finding(IntEnum):
     WRONG_SHAPE = 2
     WRONG_DTYPE = 3
     WRONG_TYPE = 4
+    CHANGED_SETTINGS = 5
 
 
 def send_request(
