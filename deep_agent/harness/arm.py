@@ -27,6 +27,8 @@ from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, s
 START_TIMEOUT_S: Final = 120.0
 _LOG_BYTES: Final = 16 * 1024
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
+"""Threads of a team wait for work in a loop for tens of microseconds, not for milliseconds after a call has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Zygote:
             "MALLOC_MMAP_MAX_": "0",
             "MALLOC_TRIM_THRESHOLD_": "-1",
             "MALLOC_TOP_PAD_": str(64 * 2**20),
+            **_OPENMP,
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "TORCHINDUCTOR_CACHE_DIR": str(cache),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
@@ -122,6 +125,7 @@ class Zygote:
             "environment": {
                 "LANG": "C.UTF-8",
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
+                **_OPENMP,
                 **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),
                 **(
                     {}
