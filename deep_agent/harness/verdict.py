@@ -27,8 +27,10 @@ _CPU_SLACK: Final = 1.3
 _OTHERS_SHARE: Final = 0.25
 """Share of a one-thread device's work that may be done by other threads than the calling one."""
 _OTHERS_ROUNDING_US: Final = 100.0
-_ROUNDING_US: Final = 1000.0
-"""Processor time a visit may show beyond the shares, for the kernel's rounding."""
+_ROUNDING_US: Final = 100.0
+"""Processor time a visit may show beyond the shares: for sending the answer, and for the kernel's rounding."""
+_TEAM_ROUNDING_US: Final = 1000.0
+"""The same on a device of several threads, where a team waits for more work before it sleeps."""
 _CHILDREN_ROUNDING_US: Final = 30_000.0
 """Ended children's time is told in hundredths of a second."""
 _IDLE_SHARE: Final = 0.25
@@ -257,11 +259,12 @@ class Verdict:
         wall_us, cpu_us = sum(samples.wall_us["candidate"]), sum(samples.cpu_us["candidate"])
         others_us, idle_us = sum(samples.others_us["candidate"]), sum(samples.idle_us["candidate"])
         n_threads, n_visits = self._workplace.n_threads, len(samples.idle_us["candidate"])
+        rounding_us = n_visits * (_ROUNDING_US if n_threads == 1 else _TEAM_ROUNDING_US)
         if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _OTHERS_ROUNDING_US * n_visits:
             reason = f"other threads worked {others_us / 1e3:.1f} ms, all calls {cpu_us / 1e3:.1f} ms; this device has one thread"
         elif cpu_us > n_threads * _CPU_SLACK * wall_us:
             reason = f"it used {cpu_us / wall_us:.1f} processors where the device has {n_threads}"
-        elif idle_us > _IDLE_SHARE * cpu_us + _ROUNDING_US * n_visits:
+        elif idle_us > _IDLE_SHARE * cpu_us + rounding_us:
             reason = f"it worked {idle_us / 1e3:.1f} ms between calls, against {cpu_us / 1e3:.1f} ms within them"
         else:
             return None

@@ -30,6 +30,10 @@ __global__ void softmax(const float* x, float* y, int64_t n) {
   for (int64_t j = threadIdx.x; j < n; j += blockDim.x) y[j] = expf(x[j] - peak) / sum;
 }
 
+__global__ void sleep() {
+  for (int i = 0; i < 5; ++i) __nanosleep(1000000);
+}
+
 static void Run(TensorView input, TensorView output) {
   const int64_t rows = input.size(0), n = input.size(1);
   const float* x = static_cast<const float*>(input.data_ptr());
@@ -39,6 +43,7 @@ static void Run(TensorView input, TensorView output) {
   if (rows * n == 0) return;
   static cudaStream_t side = nullptr;
   if (!side) cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking);
+  sleep<<<1, 32, 0, side>>>();
   softmax<<<rows, 256, 0, side>>>(x, y, n);
 }
 
