@@ -4,11 +4,13 @@ Owns the system calls; runs in the zygote's children, so it imports nothing of t
 whether it held; the judge puts the report into the verdict.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ _CLONE_NEWPID: Final = 0x20000000
 _CLONE_NEWNET: Final = 0x40000000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
 _MS_NOSUID_NODEV: Final = 2 | 4
+_MS_BIND: Final = 4096
+_SCRATCH: Final = "/tmp"  # noqa: S108 - a scratch of its own in the namespace
 _SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
@@ -80,7 +84,8 @@ def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], 
     _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None)
     (held if make_read_only(Path("/")) else failed).append("read-only files")
     options = f"size={scratch_bytes},mode=700".encode()
-    scratch = _libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID_NODEV, options)
+    with _kept_visible(_SCRATCH, (sys.prefix, *sys.path)):
+        scratch = _libc.mount(b"tmpfs", _SCRATCH.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
     (held if scratch == 0 else failed).append("scratch folder of its own")
     own_proc = _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV, None)
     (held if own_proc == 0 else failed).append("other processes invisible")
@@ -91,6 +96,19 @@ def seal_files(scratch_bytes: int, hidden: tuple[str, ...]) -> tuple[list[str], 
     ]
     (failed if any(covered) else held).append("judge's folders hidden")
     return held, failed
+
+
+@contextlib.contextmanager
+def _kept_visible(covered: str, folders: Iterable[str]) -> Iterator[None]:
+    """Show those folders that lie in one about to be covered again, read-only: libraries are loaded late."""
+    inside = [folder for folder in folders if Path(covered) in Path(folder).parents and Path(folder).is_dir()]
+    opened = {folder: os.open(folder, os.O_PATH) for folder in inside}
+    yield
+    for folder, fd in opened.items():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if _libc.mount(f"/proc/self/fd/{fd}".encode(), folder.encode(), None, _MS_BIND, None) == 0:
+            make_read_only(Path(folder))
+        os.close(fd)
 
 
 def make_read_only(folder: Path) -> bool:
