@@ -235,6 +235,11 @@ class Stage:
         return worst
 
     @property
+    def n_sets(self) -> int:
+        """How many input sets there are."""
+        return len(self._sets)
+
+    @property
     def input_bytes(self) -> int:
         """Shared memory of the input sets."""
         return sum(inputs.region.n_bytes for inputs in self._sets)
