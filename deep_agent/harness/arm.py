@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
 
@@ -27,6 +29,8 @@ PROGRAMS: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
 """Where arms find a compiler."""
 _LOG_BYTES: Final = 16 * 1024
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
+"""Threads of a team wait for work in a loop for tens of microseconds, not for milliseconds after a call has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Zygote:
             "MALLOC_MMAP_MAX_": "0",
             "MALLOC_TRIM_THRESHOLD_": "-1",
             "MALLOC_TOP_PAD_": str(64 * 2**20),
+            **_OPENMP,
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             # A process that forks must have one thread.
             **dict.fromkeys(_THREAD_VARIABLES, "1"),
@@ -137,8 +142,10 @@ class Zygote:
             "environment": {
                 "LANG": "C.UTF-8",
                 "PATH": PROGRAMS,
+                **_OPENMP,
+                "TORCHINDUCTOR_COMPILE_THREADS": "1",
                 **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),
-                **({} if confine else {"TORCHINDUCTOR_CACHE_DIR": caches, "TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+                **({} if confine else {"TORCHINDUCTOR_CACHE_DIR": caches}),
                 **({"HOME": caches, "TRITON_CACHE_DIR": f"{caches}/triton"} if on_device else {}),
             },
         }
@@ -262,6 +269,29 @@ class Arm:
 
     def _how_it_died(self) -> str:
         return "the process died: a write to a read-only input, an address out of bounds, or a limit does that."
+
+    def freeze(self) -> None:
+        """Stop whatever an untrusted arm still does: what it owes when it says done, it owes for good."""
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen arm go on."""
+        self._signal_group(signal.SIGCONT)
+
+    def census(self) -> tuple[int, float]:
+        """Count the processes below the arm that live, and the processor time, in us, of those that ended."""
+        try:
+            process = psutil.Process(self._pid)
+            living = [child for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            return 0, 0.0
+        return len(living), (times.children_user + times.children_system) * 1e6
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self.confinement and not self._is_dead:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, number)
 
     def last_words(self) -> str:
         """What the arm wrote to its output, at most 16 KiB of the end; data, never evidence."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deep_agent.harness.compilers import PROGRAMS, Compiler, Gxx, Nvcc
+from deep_agent.harness.compile_sandbox import sandboxed
+from deep_agent.harness.compilers import PROGRAMS, Compiler, Gxx, Nvcc, include_folders
 from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import Solution
 
@@ -134,11 +135,16 @@ def compile_in(
         "../solution.so",
         *compiler.libraries(solution.spec),
     ]
-    # A compiler is fed hostile text: it runs in a group of its own, with an empty environment and a deadline.
+    # A compiler is fed hostile text: it runs in a group and a root of its own, with limits and a deadline.
     with subprocess.Popen(
-        command,
+        sandboxed(command, staging, include_folders()),
         cwd=staging / "src",
-        env={"PATH": PROGRAMS, "LANG": "C", "TMPDIR": str(staging)},
+        env={
+            "PATH": PROGRAMS,
+            "LANG": "C",
+            "TMPDIR": "..",
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -66,6 +66,7 @@ class ArmProcess:
         self._output_names: tuple[str, ...] = ()
         self._bindings: dict[int, _Binding] = {}
         self._flush: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._settings = _settings()
 
     def serve(self) -> None:
         """Answer requests until the judge hangs up."""
@@ -93,14 +94,22 @@ class ArmProcess:
                 self._bindings[payload["binding"]] = _map_buffers(payload, fds)
             case Verb.CALL:
                 self._call(self._bindings[payload["binding"]])
-            case Verb.COLLECT:
-                self._collect(self._bindings[payload["binding"]])
-            case Verb.UNBIND:
-                self._bindings.pop(payload["binding"]).close()
-            case Verb.NOTHING:
-                pass
             case Verb.BURST:
                 self._burst(payload, fds)
+            case Verb.COLLECT:
+                self._collect(self._bindings[payload["binding"]])
+            case _:
+                self._keep_house(verb, payload)
+
+    def _keep_house(self, verb: Verb, payload: dict[str, Any]) -> None:
+        """Do what runs no code of the artefact's."""
+        match verb:
+            case Verb.UNBIND:
+                self._bindings.pop(payload["binding"]).close()
+            case Verb.INSPECT:
+                self._inspect()
+            case _:
+                pass
 
     def _load(self, payload: dict[str, Any], fds: list[int]) -> None:
         torch.set_num_threads(payload["n_threads"])
@@ -159,6 +168,13 @@ class ArmProcess:
         for expected, actual in zip(binding.outputs, self._as_sequence(returned), strict=True):
             _check_form(expected, actual)
             expected.copy_(actual)
+        if binding.on_device:
+            torch.cuda.synchronize()
+
+    def _inspect(self) -> None:
+        now = _settings()
+        if changed := [name for name, before in self._settings.items() if now[name] != before]:
+            raise FormError(Finding.CHANGED_SETTINGS, f"left changed: {', '.join(changed)}")
 
     def _as_sequence(self, returned: object) -> Sequence[Any]:
         if isinstance(returned, Mapping):
@@ -183,6 +199,18 @@ def _check_form(expected: torch.Tensor, actual: object) -> None:
         raise FormError(Finding.WRONG_SHAPE, f"returned shape {tuple(actual.shape)}, declared {tuple(expected.shape)}")
     if actual.dtype != expected.dtype:
         raise FormError(Finding.WRONG_DTYPE, f"returned {actual.dtype}, declared {expected.dtype}")
+
+
+def _settings() -> dict[str, object]:
+    """Read what a call can leave behind for whoever computes next in the same process."""
+    one, tiny, small = 1.0, sys.float_info.min, 2.0**-60
+    return {
+        "flushing of denormals": tiny / 2 == 0,
+        "rounding mode": (one + small, one - small),
+        "default dtype": torch.get_default_dtype(),
+        "precision of products": torch.get_float32_matmul_precision(),
+        "determinism": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def _load_native(artefact_fd: int, function: str) -> Callable[..., Any]:

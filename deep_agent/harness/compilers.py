@@ -144,20 +144,21 @@ def _denied(asked: tuple[str, ...], allowed: frozenset[str]) -> str:
     return f"spec.compile_options: {denied} are not allowed; choose from {sorted(allowed)}." if denied else ""
 
 
-def _include_folders() -> tuple[str, ...]:
+def include_folders() -> tuple[str, ...]:
+    """Give the folders of the calling convention's headers."""
     return (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
 
 
 @lru_cache(maxsize=1)
 def _includes() -> tuple[str, ...]:
-    return tuple(part for folder in _include_folders() for part in ("-isystem", folder))
+    return tuple(part for folder in include_folders() for part in ("-isystem", folder))
 
 
 @lru_cache(maxsize=1)
 def headers_hash() -> str:
     """Hash the headers that solutions are compiled with, and name the C library."""
     digest = hashlib.sha256((os.confstr("CS_GNU_LIBC_VERSION") or "").encode())
-    for folder in _include_folders():
+    for folder in include_folders():
         for header in sorted(Path(folder).rglob("*.h")):
             digest.update(str(header.relative_to(folder)).encode() + b"\0" + header.read_bytes())
     return digest.hexdigest()

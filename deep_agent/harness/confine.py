@@ -4,11 +4,12 @@ Owns the system calls; runs in the zygote's children, so it imports nothing of t
 whether it held; the judge puts the report into the verdict.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,10 @@ _CLONE_NEWIPC: Final = 0x08000000
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWPID: Final = 0x20000000
 _CLONE_NEWNET: Final = 0x40000000
-_MS_BIND: Final = 0x1000
-_MS_REC: Final = 0x4000
-_MS_REC_PRIVATE: Final = _MS_REC | 0x40000
-_O_PATH: Final = 0x200000
+_MS_REC_PRIVATE: Final = 0x4000 | 0x40000
 _MS_NOSUID_NODEV: Final = 2 | 4
+_MS_BIND: Final = 4096
+_SCRATCH: Final = "/tmp"  # noqa: S108 - a scratch of its own in the namespace
 _SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
@@ -29,6 +29,10 @@ _MOUNT_ATTR_RDONLY: Final = 1
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
+
+_PR_CAPBSET_DROP: Final = 24
+_N_CAPABILITIES: Final = 64
+_CAPABILITY_VERSION: Final = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -80,21 +84,10 @@ def seal_files(
     held: list[str] = []
     failed: list[str] = []
     _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None)
-    attributes = _MountAttributes(_MOUNT_ATTR_RDONLY, 0, 0, 0)
-    read_only = _libc.syscall(
-        _SYS_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
-    )
-    (held if read_only == 0 else failed).append("read-only files")
+    (held if make_read_only(Path("/")) else failed).append("read-only files")
     options = f"size={scratch_bytes},mode=700".encode()
-    covered_soon = {folder: os.open(folder, _O_PATH) for folder in needed if _lies_in_scratch(folder)}
-    scratch = _libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID_NODEV, options)
-    for folder, fd in covered_soon.items():
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        # A bind mount of what was there before, with the read-only attribute it has had since above.
-        shown = _libc.mount(f"/proc/self/fd/{fd}".encode(), folder.encode(), None, _MS_BIND | _MS_REC, None)
-        os.close(fd)
-        if shown != 0:
-            failed.append(f"{folder} visible")
+    with _kept_visible(_SCRATCH, needed):
+        scratch = _libc.mount(b"tmpfs", _SCRATCH.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
     (held if scratch == 0 else failed).append("scratch folder of its own")
     own_proc = _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV, None)
     (held if own_proc == 0 else failed).append("other processes invisible")
@@ -107,8 +100,25 @@ def seal_files(
     return held, failed
 
 
-def _lies_in_scratch(folder: str) -> bool:
-    return Path(folder).is_dir() and Path("/tmp") in Path(folder).resolve().parents  # noqa: S108 - the scratch's place
+@contextlib.contextmanager
+def _kept_visible(covered: str, folders: Iterable[str]) -> Iterator[None]:
+    """Show those folders that lie in one about to be covered again, read-only: libraries are loaded late."""
+    inside = [folder for folder in folders if Path(covered) in Path(folder).parents and Path(folder).is_dir()]
+    opened = {folder: os.open(folder, os.O_PATH) for folder in inside}
+    yield
+    for folder, fd in opened.items():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if _libc.mount(f"/proc/self/fd/{fd}".encode(), folder.encode(), None, _MS_BIND, None) == 0:
+            make_read_only(Path(folder))
+        os.close(fd)
+
+
+def make_read_only(folder: Path) -> bool:
+    """Make a mount and everything below it read-only; returns whether it held."""
+    attributes = _MountAttributes(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    path, size = str(folder).encode(), ctypes.sizeof(attributes)
+    made = _libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, path, _AT_RECURSIVE, ctypes.byref(attributes), size)
+    return bool(made == 0)
 
 
 def limit_resources(limits: Mapping[str, int | None]) -> None:
@@ -133,3 +143,15 @@ def limit_resources(limits: Mapping[str, int | None]) -> None:
 def forbid_dumps() -> None:
     """Keep other processes of the same user from reading this one's memory."""
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def drop_capabilities() -> bool:
+    """Give up every capability, for good: in its own namespaces a process could undo what seals them.
+
+    Returns whether it held.
+    """
+    for capability in range(_N_CAPABILITIES):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    none = (ctypes.c_uint32 * 6)()
+    return bool(_libc.capset(ctypes.byref(header), ctypes.byref(none)) == 0)

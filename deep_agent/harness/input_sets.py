@@ -1,5 +1,7 @@
 """Makes the input sets of a workload, in memory that arms may read. Loads torch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -43,6 +45,18 @@ class InputSet:
             block = max(1, flat.numel() // _SHARE_CHANGED)
             source, target = (chance.randrange(flat.numel() - block + 1) for _ in range(2))
             flat[target : target + block] = flat[source : source + block].clone()
+
+    @contextmanager
+    def emptied(self) -> Iterator[None]:
+        """Fill the inputs with zeros for a while, so that nobody computes from them after the call."""
+        kept = {name: tensor.clone() for name, tensor in self.region.tensors.items()}
+        for tensor in self.region.tensors.values():
+            tensor.zero_()
+        try:
+            yield
+        finally:
+            for name, tensor in self.region.tensors.items():
+                tensor.copy_(kept[name])
 
     def close(self) -> None:
         """Give the memory back."""

@@ -63,7 +63,9 @@ class Rounds:
     out_of_time: Callable[[], bool]
 
     def warm(self) -> None:
-        """Call every arm a few times, unmeasured.
+        """Call every arm a few times, unmeasured, and on every input set: whoever keeps answers keeps one of each.
+
+        So no timed call meets contents for the first time, and any that is checked shows a kept answer.
 
         Raises:
             ArmFailed: the candidate's arm failed.
@@ -71,8 +73,8 @@ class Rounds:
         """
         for name, desk in self.desks.items():
             with blaming(name):
-                for _ in range(desk.n_warm_calls):
-                    self.stage.call(desk, None)
+                for turn in range(max(desk.n_warm_calls, self.stage.n_sets)):
+                    self.stage.call(desk, None, index=turn % self.stage.n_sets)
 
     def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:
         """Measure until the protocol is content.

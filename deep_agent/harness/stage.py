@@ -6,6 +6,7 @@ results it has left, or lines a neighbour has warmed.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -30,6 +31,7 @@ _FINDING_STATUS: Final = {
     Finding.WRONG_SHAPE: EvaluationStatus.INCORRECT_SHAPE,
     Finding.WRONG_DTYPE: EvaluationStatus.INCORRECT_DTYPE,
     Finding.WRONG_TYPE: EvaluationStatus.INCORRECT_SHAPE,
+    Finding.CHANGED_SETTINGS: EvaluationStatus.REWARD_HACK,
     Finding.RAISED: EvaluationStatus.RUNTIME_ERROR,
 }
 
@@ -186,19 +188,39 @@ class Stage:
             expected: results to compare with; None computes them natively now.
             quick: whether a yes without error figures will do.
         """
-        if desk.collects:
-            try:
-                desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
-            except ArmFailed as failure:
-                return refusal(failure)
-        outputs = desk.slots[chosen].outputs
-        if not outputs.red_zones_intact():
-            return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it wrote outside its outputs")
-        if self._key is not None and not self._sets[chosen].is_untouched(self._key):
-            return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it changed its inputs")
-        if expected is None:
-            expected = self.reference(list(self._sets[chosen].arguments.values()))
-        return self._compare(outputs, expected, quick=quick)
+        try:
+            found = self._check_frozen(desk, chosen, expected, quick=quick)
+            if found.matches and desk.arm.confinement:
+                desk.arm.ask(Verb.INSPECT, {}, timeout_s=CALL_TIMEOUT_S)
+        except ArmFailed as failure:
+            return refusal(failure)
+        return found
+
+    def _check_frozen(
+        self, desk: Desk, chosen: int, expected: Sequence[torch.Tensor] | None, *, quick: bool
+    ) -> Comparison:
+        desk.arm.freeze()
+        try:
+            if desk.collects:
+                self._collect(desk, chosen)
+            outputs = desk.slots[chosen].outputs
+            if not outputs.red_zones_intact():
+                return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it wrote outside its outputs")
+            if self._key is not None and not self._sets[chosen].is_untouched(self._key):
+                return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it changed its inputs")
+            if expected is None:
+                expected = self.reference(list(self._sets[chosen].arguments.values()))
+            return self._compare(outputs, expected, quick=quick)
+        finally:
+            desk.arm.thaw()
+
+    def _collect(self, desk: Desk, chosen: int) -> None:
+        """Have the results copied out. An untrusted arm finds its inputs gone: it must have worked in the call."""
+        gone = self._sets[chosen].emptied() if desk.arm.confinement else nullcontext()
+        with gone:
+            self.place.settle()
+            desk.arm.thaw()
+            desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
 
     def _compare(self, outputs: Region, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
         tolerance = self.workload.tolerance

@@ -27,8 +27,12 @@ _CPU_SLACK: Final = 1.3
 _OTHERS_SHARE: Final = 0.25
 """Share of a one-thread device's work that may be done by other threads than the calling one."""
 _OTHERS_ROUNDING_US: Final = 100.0
-_ROUNDING_US: Final = 1000.0
-"""Processor time a visit may show beyond the shares, for the kernel's rounding."""
+_ROUNDING_US: Final = 100.0
+"""Processor time a visit may show beyond the shares: for sending the answer, and for the kernel's rounding."""
+_TEAM_ROUNDING_US: Final = 1000.0
+"""The same on a device of several threads, where a team waits for more work before it sleeps."""
+_CHILDREN_ROUNDING_US: Final = 30_000.0
+"""Ended children's time is told in hundredths of a second."""
 _IDLE_SHARE: Final = 0.25
 """Processor time an arm may use between calls, as a share of that within them."""
 
@@ -126,6 +130,7 @@ class CallTimer:
         wall_us, cpu_us = sum(one.wall_us for one in visits), sum(one.cpu_us for one in visits)
         others_us, idle_us = sum(one.others_us for one in visits), sum(one.idle_us for one in visits)
         n_threads, n_visits = self._n_threads, len(visits)
+        rounding_us = n_visits * (_ROUNDING_US if n_threads == 1 else _TEAM_ROUNDING_US)
         if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _OTHERS_ROUNDING_US * n_visits:
             return refused_as_hack(
                 f"other threads worked {others_us / 1e3:.1f} ms, all calls {cpu_us / 1e3:.1f} ms; "
@@ -133,8 +138,18 @@ class CallTimer:
             )
         if cpu_us > n_threads * _CPU_SLACK * wall_us:
             return refused_as_hack(f"it used {cpu_us / wall_us:.1f} processors where the device has {n_threads}")
-        if idle_us > _IDLE_SHARE * cpu_us + _ROUNDING_US * n_visits:
+        if idle_us > _IDLE_SHARE * cpu_us + rounding_us:
             return refused_as_hack(
                 f"it worked {idle_us / 1e3:.1f} ms between calls, against {cpu_us / 1e3:.1f} ms within them"
             )
         return None
+
+
+def audit_children(samples: Samples, n_children: int, children_us: float) -> Comparison | None:
+    """Refuse processes beside the calls: no clock of the arm's shows their work."""
+    cpu_us = sum(visit.cpu_us for visit in samples.visits["candidate"])
+    if n_children:
+        return refused_as_hack(f"it keeps {n_children} processes of its own")
+    if children_us > _OTHERS_SHARE * cpu_us + _CHILDREN_ROUNDING_US:
+        return refused_as_hack(f"child processes worked {children_us / 1e3:.0f} ms, all calls {cpu_us / 1e3:.0f} ms")
+    return None

@@ -18,6 +18,7 @@ from deep_agent.harness.loading import load
 from deep_agent.harness.rounds import HOPELESS_BELOW, Protocol, Rounds, protocol_of
 from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.statistics import MIN_RESOLUTION, LogRatios, is_hopeless, log_ratios, ratio
+from deep_agent.harness.timers import audit_children
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
@@ -237,7 +238,11 @@ class Verdict:
         rounds = Rounds(stage, seated, self._workplace.timer, self._bench.chance, self._out_of_time)
         rounds.warm()
         against = ["baseline", *(["incumbent"] if "incumbent" in seated else [])]
+        arm = seated["candidate"].arm
+        _, children_before_us = arm.census()
         samples, found = rounds.measure(self._protocol, against)
+        n_children, children_us = arm.census()
+        found = found or audit_children(samples, n_children, children_us - children_before_us)
         if found is not None:
             return found
         examined = findings.workloads[index]

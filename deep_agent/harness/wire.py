@@ -37,6 +37,8 @@ class Verb(IntEnum):
     """Answer at once; what a request costs by itself."""
     BURST = 7
     """Call once with each of several bindings, back to back, and wait for the device; descriptors: a ledger."""
+    INSPECT = 8
+    """Say whether the process-wide settings are as they were before the artefact was loaded."""
 
 
 class Finding(IntEnum):
@@ -47,6 +49,7 @@ class Finding(IntEnum):
     WRONG_SHAPE = 2
     WRONG_DTYPE = 3
     WRONG_TYPE = 4
+    CHANGED_SETTINGS = 5
 
 
 def send_request(

@@ -22,6 +22,7 @@ import torch._inductor.compile_fx  # loaded once here, so that no arm pays for i
 from deep_agent.harness.child import ArmProcess
 from deep_agent.harness.confine import (
     die_with_parent,
+    drop_capabilities,
     enter_namespaces,
     forbid_dumps,
     limit_resources,
@@ -138,6 +139,7 @@ def _confine(order: dict[str, Any], *, namespaces: bool) -> tuple[list[str], lis
     forbid_dumps()
     memory = "" if order["limits"]["memory_bytes"] is None else "memory, "
     held.append(f"limits on {memory}processor time, file size and open files")
+    (held if drop_capabilities() else failed).append("no capabilities")
     return held, failed
 
 

@@ -1,4 +1,4 @@
-"""A small softmax problem, and candidates read from the gallery's folders."""
+"""Small softmax problems, and candidates read from the gallery's folders."""
 
 import json
 from dataclasses import dataclass
@@ -8,6 +8,24 @@ from deep_agent.problem.solution import BuildSpec, Solution, SourceFile
 
 HERE = Path(__file__).parent
 SHAPES = ((192, 512), (61, 1003))
+MASKED_SHAPES = ((96, 250), (0, 64))
+LANGUAGES = {".cpp": "cpp", ".cu": "cuda_cpp", ".py": "pytorch"}
+DEFAULTS = {"device": "cpu", "problem": "small_softmax", "times": 1}
+
+MASKED_REFERENCE = """
+import torch
+
+
+def make_mask(axes, device):
+    mask = torch.zeros(axes["rows"], axes["cols"], device=device)
+    mask[torch.rand(mask.shape) < 0.1] = -torch.inf
+    return {"mask": mask}
+
+
+def run(x, mask):
+    z = x + mask
+    return torch.softmax(z, -1), z.amax(-1)
+"""
 
 
 @dataclass(frozen=True)
@@ -20,6 +38,16 @@ class Specimen:
     """What the judge may find; more than one where the order of two threads decides which guard sees it first."""
     message_contains: str
     solution: Solution
+    device: str
+    """`cpu`, `cpu:N` or `cuda`."""
+    problem: str
+    times: int
+    """How often it is judged; the last verdict counts."""
+
+    @property
+    def language(self) -> str:
+        """What it is written in."""
+        return self.solution.spec.languages[0].value
 
 
 def specimens(folder: str) -> list[Specimen]:
@@ -28,47 +56,62 @@ def specimens(folder: str) -> list[Specimen]:
 
 
 def _read(path: Path) -> Specimen:
-    expected = json.loads((path / "expected.json").read_text())
-    source = next(path.glob("candidate.*"))
-    native = source.suffix == ".cpp"
+    expected = DEFAULTS | json.loads((path / "expected.json").read_text())
+    entry = next(path.glob("candidate.*"))
+    native = entry.suffix != ".py"
     spec = BuildSpec.model_validate(
         {
-            "languages": ["cpp" if native else "pytorch"],
-            "entry_point": f"{source.name}::run",
+            "languages": [expected.get("language", LANGUAGES[entry.suffix])],
+            "entry_point": f"{entry.name}::run",
             "binding": "tvm-ffi" if native else None,
             "destination_passing_style": expected["destination_passing_style"],
+            "compile_options": expected.get("compile_options"),
         }
     )
-    solution = Solution(
-        name=path.name,
-        definition="small_softmax",
-        author="gallery",
-        spec=spec,
-        sources=(SourceFile(path=source.name, content=source.read_text()),),
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "expected.json"]
+    sources = tuple(
+        SourceFile(path=str(file.relative_to(path)), content=file.read_text())
+        for file in files
+        if "__pycache__" not in file.parts
     )
     return Specimen(
-        path.name, expected["why"], tuple(expected["status"].split("|")), expected["message_contains"], solution
+        path.name,
+        expected["why"],
+        tuple(expected["status"].split("|")),
+        expected["message_contains"],
+        Solution(name=path.name, definition=expected["problem"], author="gallery", spec=spec, sources=sources),
+        expected["device"],
+        expected["problem"],
+        expected["times"],
     )
 
 
-def write_problem(folder: Path) -> Path:
-    """Write the problem's files."""
+def write_problem(folder: Path, name: str = "small_softmax") -> Path:
+    """Write the files of `small_softmax`, or of `masked_softmax`: two outputs, infinite inputs, no rows at all."""
     folder.mkdir(parents=True, exist_ok=True)
     tensor = {"shape": ["rows", "cols"], "dtype": "float32"}
+    masked = name == "masked_softmax"
     definition = {
-        "name": "small_softmax",
+        "name": name,
         "axes": {"rows": {"type": "var"}, "cols": {"type": "var"}},
-        "inputs": {"x": tensor},
-        "outputs": {"y": tensor},
+        "inputs": {"x": tensor, **({"mask": tensor} if masked else {})},
+        "outputs": {"y": tensor, **({"peak": {"shape": ["rows"], "dtype": "float32"}} if masked else {})},
         "reference": "import torch\n\n\ndef run(x):\n    return torch.softmax(x, -1)\n",
     }
+    if masked:
+        definition |= {"reference": MASKED_REFERENCE, "custom_inputs_entrypoint": "make_mask"}
     (folder / "definition.json").write_text(json.dumps(definition))
     tolerance = {"max_atol": 1e-7, "max_rtol": 2e-5, "required_matched_ratio": 0.99}
     lines = [
         json.dumps(
-            {"uuid": f"{rows}x{cols}", "axes": {"rows": rows, "cols": cols}, "inputs": {}, "tolerance": tolerance}
+            {
+                "uuid": f"{rows}x{cols}",
+                "axes": {"rows": rows, "cols": cols},
+                "inputs": {"mask": {"type": "custom"}} if masked else {},
+                "tolerance": tolerance,
+            }
         )
-        for rows, cols in SHAPES
+        for rows, cols in (MASKED_SHAPES if masked else SHAPES)
     ]
     (folder / "workload.jsonl").write_text("\n".join(lines) + "\n")
     return folder

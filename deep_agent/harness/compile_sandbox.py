@@ -1,0 +1,92 @@
+"""Runs a compiler where it sees only its sources and the system's headers.
+
+`python -S -m deep_agent.harness.compile_sandbox STAGING READABLE... -- COMMAND`.
+
+A compiler is fed hostile text that includes, embeds and instantiates what it likes. Where the kernel allows
+namespaces it gets a root folder of its own; limits hold everywhere.
+"""
+
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from deep_agent.harness.confine import drop_capabilities, enter_namespaces, make_read_only
+
+_SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/dev/null")
+_MEMORY_BYTES: Final = 4 * 2**30
+_CPU_S: Final = 110
+_FILE_BYTES: Final = 256 * 2**20
+_MS_BIND: Final = 4096
+_MS_PRIVATE: Final = 0x4000 | 0x40000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def sandboxed(command: Sequence[str], staging: Path, readable: Sequence[str]) -> list[str]:
+    """Wrap a command that runs in `staging/src`; `readable` are folders it may read beside the system's."""
+    return [sys.executable, "-S", "-m", "deep_agent.harness.compile_sandbox", str(staging), *readable, "--", *command]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Confine, run, and give the command's exit status."""
+    end = arguments.index("--")
+    (staging, *readable), command = arguments[:end], arguments[end + 1 :]
+    for kind, value in (
+        (resource.RLIMIT_AS, _MEMORY_BYTES),
+        (resource.RLIMIT_CPU, _CPU_S),
+        (resource.RLIMIT_FSIZE, _FILE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (value, value))
+    confined = enter_namespaces()
+    pid = os.fork()
+    if pid == 0:
+        if confined:
+            _enter_root(Path(staging), (*_SYSTEM, *readable))
+        drop_capabilities()
+        os.execvp(command[0], list(command))  # noqa: S606 - the command is the judge's own
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF
+
+
+def _enter_root(staging: Path, readable: Sequence[str]) -> None:
+    """Build a root of read-only system folders and the writable staging folder, and move there."""
+    root = staging / "root"
+    root.mkdir()
+    _mount(b"none", Path("/"), None, _MS_PRIVATE)
+    _mount(b"tmpfs", root, b"tmpfs", 0)
+    for name in readable:
+        _show(Path(name), root)
+    (root / "build").mkdir()
+    make_read_only(root)
+    _mount(str(staging).encode(), root / "build", None, _MS_BIND)
+    os.chroot(root)
+    os.chdir("/build/src")
+
+
+def _show(path: Path, root: Path) -> None:
+    target = root / path.relative_to("/")
+    if not path.exists() or target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        target.symlink_to(path.readlink())
+    elif path.is_dir():
+        target.mkdir()
+        _mount(str(path).encode(), target, None, _MS_BIND)
+    else:
+        target.touch()
+        _mount(str(path).encode(), target, None, _MS_BIND)
+
+
+def _mount(source: bytes, target: Path, kind: bytes | None, flags: int) -> None:
+    if _libc.mount(source, str(target).encode(), kind, flags, None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot mount {target}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,32 @@
+#include <cuda_runtime.h>
+#include <tvm/ffi/extra/c_env_api.h>
+#include <tvm/ffi/tvm_ffi.h>
+
+#include <cstdint>
+
+using tvm::ffi::TensorView;
+
+__global__ void by_warp(const float* x, float* y, int64_t rows, int64_t n) {
+  const int64_t row = blockIdx.x * 8 + threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  if (row >= rows) return;
+  x += row * n, y += row * n;
+  float peak = -INFINITY, sum = 0.0f;
+  for (int64_t j = lane; j < n; j += 32) peak = fmaxf(peak, x[j]);
+  for (int step = 16; step; step /= 2) peak = fmaxf(peak, __shfl_xor_sync(~0u, peak, step));
+  for (int64_t j = lane; j < n; j += 32) sum += expf(x[j] - peak);
+  for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+  for (int64_t j = lane; j < n; j += 32) y[j] = expf(x[j] - peak) / sum;
+}
+
+static void Run(TensorView input, TensorView output) {
+  const int64_t rows = input.size(0), n = input.size(1);
+  const float* x = static_cast<const float*>(input.data_ptr());
+  float* y = static_cast<float*>(output.data_ptr());
+  const DLDevice device = input.device();
+  cudaStream_t stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id));
+  if (rows * n == 0) return;
+  by_warp<<<(rows + 7) / 8, 256, 0, stream>>>(x, y, rows, n);
+}
+
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, Run);

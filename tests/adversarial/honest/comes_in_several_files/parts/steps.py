@@ -1,0 +1,2 @@
+def exponentials(x):
+    return (x - x.amax(-1, keepdim=True)).exp()
