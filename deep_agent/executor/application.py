@@ -19,6 +19,7 @@ from deep_agent.htdag.hop import Accepted, IdempotencyKey
 from deep_agent.htdag.job import Job
 from deep_agent.ports import Analyst, Blobs, Clock, Deliveries, DeviceCatalog, HomeLock, JobReads, Judge, Store
 from deep_agent.problem.bound import SolBound
+from deep_agent.problem.breakdown import Breakdown
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
 from deep_agent.problem.footprint import check_sizes
@@ -35,6 +36,8 @@ class BoundReport(FrozenValue):
     device: DeviceModel
     bounds: tuple[SolBound, ...]
     """In the order of the problem's workloads."""
+    breakdowns: tuple[Breakdown, ...] = ()
+    """What each bound is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +186,7 @@ class DeepAgent:
 
     def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:
         """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
+        self._parts.devices.check(device)
         folder = self._find(problem)
         model = self._parts.devices.resolve(device)
         request = EvaluationRequest(problem_dir=str(folder), solution=solution, device=model.name, profile="gate")
@@ -195,10 +199,11 @@ class DeepAgent:
         return scored(found, bounds)
 
     def bound(self, problem: str, *, device: str) -> BoundReport:
-        """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""
+        """Compute the bound of every workload; raises as `Analyst.analyse` and `DeviceCatalog.resolve`."""
         model = self._parts.devices.resolve(device)
         known = read_problem(self._find(problem), model.kind)
-        return BoundReport(problem=known, device=model, bounds=self._parts.analyst.bounds(known, model))
+        found = self._parts.analyst.analyse(known, model)
+        return BoundReport(problem=known, device=model, bounds=found.bounds, breakdowns=found.breakdowns)
 
     def _find(self, problem: str) -> Path:
         """Give the folder of a problem that is named by path or, where there is none, by name."""
