@@ -5,12 +5,13 @@ Doors turn a request into one call of this; it decides nothing that the rooms be
 
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deep_agent.errors import InvalidInput, MissingTool, NotFound
 from deep_agent.executor import control, submit
+from deep_agent.executor.bound_set import BoundSet, MemberRows, RowKey
 from deep_agent.executor.engine import Engine
 from deep_agent.executor.folder import JobFolder
 from deep_agent.executor.scoring import scored
@@ -204,6 +205,15 @@ class DeepAgent:
         known = read_problem(self._find(problem), model.kind)
         found = self._parts.analyst.analyse(known, model)
         return BoundReport(problem=known, device=model, bounds=found.bounds, breakdowns=found.breakdowns)
+
+    def bound_set(self, directory: str, *, device: str, done: frozenset[RowKey] = frozenset()) -> Iterator[MemberRows]:
+        """Compute the bounds of a whole directory of problems, save the rows in `done`; see `BoundSet.rows`."""
+        model = self._parts.devices.resolve(device)
+        return BoundSet(self._parts.analyst, model, done=done).rows(Path(directory))
+
+    def device_name(self, device: str) -> str:
+        """Give the one name of a device that may be spelt in several ways; raises as `DeviceCatalog.resolve`."""
+        return self._parts.devices.resolve(device).name
 
     def _find(self, problem: str) -> Path:
         """Give the folder of a problem that is named by path or, where there is none, by name."""
