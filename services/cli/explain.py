@@ -72,9 +72,9 @@ def _parts(parts: Breakdown) -> Iterator[RenderableType]:
     for one in parts.tensors:
         shape = " x ".join(str(size) for size in one.shape) or "one number"
         tensors.add_row(Text(one.name), one.role, one.dtype.value, shape, n_bytes(one.charged_bytes), Text(_less(one)))
-    yield Padding(tensors, (0, 0, 0, 2))
+    yield Padding(tensors, (0, 0, 0, 2), expand=False)
     if parts.contractions:
-        yield Padding(_contractions(parts.contractions), (1, 0, 0, 2))
+        yield Padding(_contractions(parts.contractions), (1, 0, 0, 2), expand=False)
     yield from _listed("not charged", parts.not_charged)
 
 
@@ -92,9 +92,9 @@ def _contractions(costs: tuple[ContractionCost, ...]) -> RenderableType:
 
 
 def _listed(heading: str, lines: "tuple[str, ...] | list[str]") -> Iterator[RenderableType]:
-    yield Padding(Text(heading, style="dim"), (0, 0, 0, 2))
+    yield Padding(Text(heading, style="dim"), (0, 0, 0, 2), expand=False)
     for line in lines:
-        yield Padding(Text(f"- {line}"), (0, 0, 0, 4))
+        yield Padding(Text(f"- {line}"), (0, 0, 0, 4), expand=False)
 
 
 def duration(time_us: float) -> str:
