@@ -1,6 +1,6 @@
 """Owns what the doors ask of the application, as one Protocol; `bootstrap.build` gives the real one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Protocol
 
 from deep_agent.htdag.goal import Goal
@@ -108,7 +108,7 @@ class Application(Protocol):
 
     def bound_set(
         self, directory: str, *, device: str, done: "frozenset[RowKey]" = frozenset()
-    ) -> "Iterator[MemberRows]":
+    ) -> "Generator[MemberRows, None, None]":
         """Compute the bounds of a directory of problems, a member at a time, save the rows in `done`.
 
         Raises:

@@ -5,7 +5,7 @@ Doors turn a request into one call of this; it decides nothing that the rooms be
 
 import importlib.util
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,7 +206,9 @@ class DeepAgent:
         found = self._parts.analyst.analyse(known, model)
         return BoundReport(problem=known, device=model, bounds=found.bounds, breakdowns=found.breakdowns)
 
-    def bound_set(self, directory: str, *, device: str, done: frozenset[RowKey] = frozenset()) -> Iterator[MemberRows]:
+    def bound_set(
+        self, directory: str, *, device: str, done: frozenset[RowKey] = frozenset()
+    ) -> Generator[MemberRows, None, None]:
         """Compute the bounds of a whole directory of problems, save the rows in `done`; see `BoundSet.rows`."""
         model = self._parts.devices.resolve(device)
         return BoundSet(self._parts.analyst, model, done=done).rows(Path(directory))

@@ -4,7 +4,7 @@ Nothing that one problem does stops the others; what this machine lacks does, si
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal
@@ -61,8 +61,10 @@ class BoundSet:
         self._device = device
         self._done = done
 
-    def rows(self, root: Path, *, n_workers: int | None = None) -> Iterator[MemberRows]:
+    def rows(self, root: Path, *, n_workers: int | None = None) -> Generator[MemberRows, None, None]:
         """Give the rows of each member as soon as they are there; members overtake each other.
+
+        Close the generator to let what has not begun go.
 
         Raises:
             InvalidInput: the directory holds no problem.
@@ -118,6 +120,8 @@ class BoundSet:
             raise
         except DeepAgentError as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001 - the door of a row: whatever one problem provokes is its reason
+            return f"{type(error).__name__}: {error}"
 
 
 def usable_cores() -> int:

@@ -79,7 +79,7 @@ def _read_member(folder: Path, root: Path, device_kind: str) -> SetMember:
         specific = folder / f"workload.{device_kind}.jsonl"
         path = specific if specific.is_file() else folder / WORKLOAD_FILE
         return _member(place, definition, read_workloads(path), where=str(path))
-    except InvalidInput as error:
+    except (InvalidInput, RecursionError) as error:
         return SetMember(place=place, problem=None, reason=str(error))
 
 

@@ -1,5 +1,6 @@
 """Owns the command `bound`: one problem, or a whole directory of them, row by row."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,10 @@ class _SetRun:
         found = self._application.bound_set(
             str(Path(self._asked.problem).resolve()), device=self._asked.device, done=done
         )
-        for member in found:
-            self._take(member)
+        # Closed even by Ctrl-C, so that members which have not begun are let go.
+        with closing(found):
+            for member in found:
+                self._take(member)
         self._close()
         failed = sum(row.error is not None for row in self._rows)
         return terminal.FAILED if self._rows and failed == len(self._rows) else terminal.OK

@@ -114,3 +114,32 @@ def test_a_row_is_strict_json(tmp_path):
     rows, _ = rows_of(tmp_path, Surveyor())
     shown = json.loads(rows["a", "w1"].model_dump_json())
     assert set(shown) == {"problem", "workload", "bounds", "limiter", "tier", "error"}
+
+
+def test_closing_lets_what_has_not_begun_go(tmp_path):
+    class Slow(Surveyor):
+        def survey(self, problem, device):
+            if self.asked:
+                closed.wait(10)
+            return super().survey(problem, device)
+
+    closed = threading.Event()
+    for name in "abcdef":
+        put(tmp_path, name)
+    analyst = Slow()
+    found = BoundSet(analyst, make_device()).rows(tmp_path, n_workers=1)
+    next(found)
+    found.close()
+    closed.set()
+    # The second may have begun when the set was closed; the other four had not.
+    assert len(analyst.asked) <= 2
+
+
+def test_a_fault_of_ours_is_the_rows_reason_too(tmp_path):
+    class Faulty(Surveyor):
+        def survey(self, problem, device):
+            raise KeyError("surprise")
+
+    put(tmp_path, "a")
+    rows, _ = rows_of(tmp_path, Faulty())
+    assert "KeyError: 'surprise'" in rows["a", "w1"].error
