@@ -86,7 +86,7 @@ def test_a_survey_goes_on_past_a_workload_that_fails():
     """
     problem = make_problem(reference, {"x": "n 8"}, {"y": "n 8"}, {"n": 4}, more=({"n": 5}, {"n": 6}))
     found = analyse(problem, H200.model(), want_graph=False, keep_going=True)
-    assert [strict.workload for bound in found.bounds] == ["w0", "w2"]
+    assert [one.workload for one in found.bounds] == ["w0", "w2"]
     assert [one.workload for one in found.breakdowns] == ["w0", "w2"]
     assert "ValueError: five" in found.failures["w1"]
     with pytest.raises(InvalidInput, match="five"):

@@ -199,3 +199,33 @@ def test_a_score_stays_in_its_range_and_falls_as_time_grows(time_us, more, basel
     faster = sol_score(time_us=time_us, baseline_us=baseline_us, bound_us=bound_us).clamped
     slower = sol_score(time_us=time_us + more, baseline_us=baseline_us, bound_us=bound_us).clamped
     assert 0 <= slower <= faster <= 1
+
+
+SIZED = {
+    "norm": CASES["norm"],
+    "linear chain": CASES["linear chain"],
+    "attention": CASES["attention"],
+    "convolution": (
+        "def run(x, w): return F.conv2d(x, w, padding=1)",
+        {"x": "n h m 8", "w": "h h 3 3"},
+        {"y": "n h m 8"},
+    ),
+}
+sizes = st.fixed_dictionaries({"n": st.integers(1, 64), "m": st.integers(1, 96), "h": st.integers(1, 16)})
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=st.sampled_from(sorted(SIZED)), at=sizes, more=sizes)
+def test_at_any_sizes_the_kinds_lie_in_order_and_grow(case, at, more):
+    small, large = (traced(case, one) for one in (at, {name: at[name] + more[name] for name in at}))
+    for kinds in (small, large):
+        assert 0 < kinds.strict_us <= min(kinds.capacity_us, kinds.unfused_us) < float("inf")
+        assert 0 <= kinds.gate_us <= kinds.strict_us
+    for kind in ("strict_us", "gate_us", "capacity_us", "unfused_us", "compat_us"):
+        assert getattr(small, kind) <= getattr(large, kind) * (1 + 1e-12), kind
+
+
+def traced(case, at):
+    reference, inputs, outputs = SIZED[case]
+    graph = concrete_graph(reference, inputs, outputs, at | {"d": 16})
+    return figures(bound(tally(graph).work, A100.model(), workload="w", tier=1), A100.model(), ledger(graph))
