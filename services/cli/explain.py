@@ -68,13 +68,15 @@ def _verdict(one: SolBound, parts: Breakdown | None) -> str:
 
 
 def _parts(parts: Breakdown) -> Iterator[RenderableType]:
-    tensors = terminal.plain_table("Tensor", "Role", "Type", "Shape", ">Charged", "")
+    tensors = terminal.plain_table("", "Tensor", "Role", "Type", "Shape", ">Charged", "")
     for one in parts.tensors:
         shape = " x ".join(str(size) for size in one.shape) or "one number"
-        tensors.add_row(Text(one.name), one.role, one.dtype.value, shape, n_bytes(one.charged_bytes), Text(_less(one)))
-    yield Padding(tensors, (0, 0, 0, 2), expand=False)
+        tensors.add_row(
+            "", Text(one.name), one.role, one.dtype.value, shape, n_bytes(one.charged_bytes), Text(_less(one))
+        )
+    yield tensors
     if parts.contractions:
-        yield Padding(_contractions(parts.contractions), (1, 0, 0, 2), expand=False)
+        yield _contractions(parts.contractions)
     yield from _listed("not charged", parts.not_charged)
 
 
@@ -83,11 +85,11 @@ def _less(one: TensorTraffic) -> str:
 
 
 def _contractions(costs: tuple[ContractionCost, ...]) -> RenderableType:
-    table = terminal.plain_table("Contraction", ">Calls", "Operands", "Type", ">Multiply-adds", ">Peak", ">Time")
+    table = terminal.plain_table("", "Contraction", ">Calls", "Operands", "Type", ">Multiply-adds", ">Peak", ">Time")
     for one in costs:
         peak = "no rate" if one.mac_per_s is None else f"{2 * one.mac_per_s / 1e12:,.4g} TFLOP/s"
         row = (str(one.n_calls), one.operands, one.dtype.value, f"{one.macs:,.0f}", peak, duration(one.time_us))
-        table.add_row(Text(one.operation), *row)
+        table.add_row("", Text(one.operation), *row)
     return table
 
 
