@@ -33,6 +33,7 @@ from deep_agent.problem.readers import read_problem
 from deep_agent.queues.home_lock import FileHomeLock
 from deep_agent.queues.lanes import InProcessLanes
 from deep_agent.settings import Settings
+from deep_agent.sol.catalog import Catalog
 from deep_agent.sol.client import SubprocessAnalyst
 from deep_agent.sol.devices import CpuCatalog
 from deep_agent.sol.machine import this_machine
@@ -67,7 +68,7 @@ def build(settings: Settings) -> DeepAgent:
     storage = open_storage(home, synchronous=settings.sqlite_synchronous)
     clock, blobs = SystemClock(), FileBlobs(home / "blobs")
     judge, analyst = open_judge(home, memory_bytes=settings.judge_memory_bytes), RememberingAnalyst(SubprocessAnalyst())
-    devices = CpuCatalog(home / "devices")
+    devices = Catalog(CpuCatalog(home / "devices"))
     allow, lock = AllowList(settings.webhook_allow), FileHomeLock(home)
     parts = EngineParts(
         store=storage.store,

@@ -138,12 +138,23 @@ class Analyst(Protocol):
         """Do both in one process; a reference without a graph still has bounds. Raises as `graph`."""
         ...
 
+    def survey(self, problem: Problem, device: DeviceModel) -> Analysis:
+        """Bound what can be bounded, without the graph; `failures` says why the other workloads cannot be.
+
+        Raises:
+            InvalidInput: no workload can be: the reference does not load, never ends, or returns NaN.
+            HarnessFailed: the tracing process broke.
+        """
+        ...
+
 
 class DeviceCatalog(Protocol):
     """Device models by name."""
 
     def resolve(self, name: str) -> DeviceModel:
-        """Give the model of `cpu`, `cpu:N` or `auto`, probing this machine once and caching the result.
+        """Give the model of `auto`, `cpu`, `cpu:N`, `cuda` or a device known by its sheet, such as `h200`.
+
+        A processor is probed once and the result cached; `cuda` is the spec of the card found here.
 
         Raises:
             InvalidInput: unknown device; the message lists the known ones.
@@ -151,7 +162,10 @@ class DeviceCatalog(Protocol):
         ...
 
     def check(self, name: str) -> None:
-        """Refuse a name that `resolve` would refuse, without probing; raises InvalidInput."""
+        """Refuse a device on which nothing can be judged here, without probing; raises InvalidInput.
+
+        Stricter than `resolve`: a device known by its sheet alone has bounds, and runs nothing.
+        """
         ...
 
     def known(self) -> tuple[DeviceModel, ...]:

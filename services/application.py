@@ -1,6 +1,6 @@
 """Owns what the doors ask of the application, as one Protocol; `bootstrap.build` gives the real one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Protocol
 
 from deep_agent.htdag.goal import Goal
@@ -16,6 +16,7 @@ from deep_agent.problem.solution import Solution
 if TYPE_CHECKING:
     # Loading the engine for the name of a type would cost every command half a second.
     from deep_agent.executor.application import BoundReport
+    from deep_agent.executor.bound_set import MemberRows, RowKey
     from deep_agent.executor.sets.values import SetReport, SetRequest
 
 
@@ -127,7 +128,22 @@ class Application(Protocol):
         ...
 
     def bound(self, problem: str, *, device: str) -> "BoundReport":
-        """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""
+        """Compute the bound of every workload; raises as `Analyst.analyse` and `DeviceCatalog.resolve`."""
+        ...
+
+    def bound_set(
+        self, directory: str, *, device: str, done: "frozenset[RowKey]" = frozenset()
+    ) -> "Generator[MemberRows, None, None]":
+        """Compute the bounds of a directory of problems, a member at a time, save the rows in `done`.
+
+        Raises:
+            InvalidInput: an unknown device, or a directory without problems.
+            MissingTool: torch is absent, or pyarrow where the set is in parquet files.
+        """
+        ...
+
+    def device_name(self, device: str) -> str:
+        """Give the one name of a device that may be spelt in several ways; raises as `DeviceCatalog.resolve`."""
         ...
 
 

@@ -5,12 +5,13 @@ Doors turn a request into one call of this; it decides nothing that the rooms be
 
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deep_agent.errors import InvalidInput, MissingTool, NotFound
 from deep_agent.executor import control, submit
+from deep_agent.executor.bound_set import BoundSet, MemberRows, RowKey
 from deep_agent.executor.engine import Engine
 from deep_agent.executor.folder import JobFolder
 from deep_agent.executor.scoring import scored
@@ -33,6 +34,7 @@ from deep_agent.ports import (
     ignore_progress,
 )
 from deep_agent.problem.bound import SolBound
+from deep_agent.problem.breakdown import Breakdown
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
 from deep_agent.problem.footprint import check_sizes
@@ -50,6 +52,8 @@ class BoundReport(FrozenValue):
     device: DeviceModel
     bounds: tuple[SolBound, ...]
     """In the order of the problem's workloads."""
+    breakdowns: tuple[Breakdown, ...] = ()
+    """What each bound is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +204,7 @@ class DeepAgent:
 
     def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:
         """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
+        self._parts.devices.check(device)
         folder = self._find(problem)
         model = self._parts.devices.resolve(device)
         request = EvaluationRequest(problem_dir=str(folder), solution=solution, device=model.name, profile="gate")
@@ -238,10 +243,22 @@ class DeepAgent:
         return self._parts.profiler.profile(request.model_copy(update={"bound": bound}))
 
     def bound(self, problem: str, *, device: str) -> BoundReport:
-        """Compute the bound of every workload; raises as `Analyst.bounds` and `DeviceCatalog.resolve`."""
+        """Compute the bound of every workload; raises as `Analyst.analyse` and `DeviceCatalog.resolve`."""
         model = self._parts.devices.resolve(device)
         known = read_problem(self._find(problem), model.kind)
-        return BoundReport(problem=known, device=model, bounds=self._parts.analyst.bounds(known, model))
+        found = self._parts.analyst.analyse(known, model)
+        return BoundReport(problem=known, device=model, bounds=found.bounds, breakdowns=found.breakdowns)
+
+    def bound_set(
+        self, directory: str, *, device: str, done: frozenset[RowKey] = frozenset()
+    ) -> Generator[MemberRows, None, None]:
+        """Compute the bounds of a whole directory of problems, save the rows in `done`; see `BoundSet.rows`."""
+        model = self._parts.devices.resolve(device)
+        return BoundSet(self._parts.analyst, model, done=done).rows(Path(directory))
+
+    def device_name(self, device: str) -> str:
+        """Give the one name of a device that may be spelt in several ways; raises as `DeviceCatalog.resolve`."""
+        return self._parts.devices.resolve(device).name
 
     def _find(self, problem: str) -> Path:
         """Give the folder of a problem that is named by path or, where there is none, by name."""

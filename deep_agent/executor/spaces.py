@@ -60,6 +60,11 @@ class RememberingAnalyst(Analyst):
                 self._known[key] = found
         return found
 
+    @override
+    def survey(self, problem: Problem, device: DeviceModel) -> Analysis:
+        # A set has more problems than are kept, and asks for each once.
+        return self._analyst.survey(problem, device)
+
 
 class LoweredSpaces:
     """Finds what can be tried for a problem; a function of problem and device, as `SpaceOf` asks."""

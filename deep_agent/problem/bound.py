@@ -28,6 +28,21 @@ class Work(FrozenValue):
         return self.read_bytes + self.written_bytes
 
 
+class Figures(FrozenValue):
+    """The bounds of one workload by kind, in microseconds; gate <= strict <= capacity and strict <= unfused."""
+
+    strict_us: Count
+    """The bound scores are computed from: real widths, fastest permitted paths, highest clock and bandwidth."""
+    gate_us: Count | None = None
+    """Below this a time is physically impossible; None on measured rates, which prove nothing impossible."""
+    capacity_us: Count | None = None
+    """Strict, with what a matrix product must move more because the last-level cache is finite; for context."""
+    unfused_us: Count | None = None
+    """Every operation reads its inputs from memory and writes its outputs there; None without a graph."""
+    compat_us: Count | None = None
+    """By the rules and B200 constants of the published bounds, whatever the device; None on a CPU."""
+
+
 class SolBound(FrozenValue):
     """The least time a device allows one workload, and why."""
 
@@ -39,6 +54,8 @@ class SolBound(FrozenValue):
     tier: Literal[1, 2, 3]
     """1 traced with fake tensors, 2 with real inputs, 3 declared inputs and outputs only."""
     bound_kind: Literal["measured", "sheet"]
+    bounds: Figures | None = None
+    """Strict, which is `time_us`, beside the other kinds; None in records older than they are."""
     notes: tuple[str, ...] = ()
     """Why the number is what it is: rates used, operations without a rule, traffic not charged."""
 

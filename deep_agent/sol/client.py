@@ -59,9 +59,19 @@ class SubprocessAnalyst(Analyst):
     def analyse(self, problem: Problem, device: DeviceModel) -> Analysis:
         return self._ask(problem, device=device, want_graph=True)
 
-    def _ask(self, problem: Problem, *, device: DeviceModel | None, want_graph: bool) -> Analysis:
+    @override
+    def survey(self, problem: Problem, device: DeviceModel) -> Analysis:
+        return self._ask(problem, device=device, want_graph=False, keep_going=True)
+
+    def _ask(
+        self, problem: Problem, *, device: DeviceModel | None, want_graph: bool, keep_going: bool = False
+    ) -> Analysis:
         request = AnalysisRequest(
-            problem=problem, device=device, want_graph=want_graph, memory_limit_bytes=self._memory_limit_bytes
+            problem=problem,
+            device=device,
+            want_graph=want_graph,
+            keep_going=keep_going,
+            memory_limit_bytes=self._memory_limit_bytes,
         )
         said = self._run(problem.name, request.model_dump_json().encode())
         try:

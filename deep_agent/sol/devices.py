@@ -109,8 +109,7 @@ def _threads(name: str, machine: Machine) -> int:
     asked = re.fullmatch(r"cpu:([1-9][0-9]{0,5})", name)
     if asked is None:
         raise InvalidInput(
-            f"device {name!r} is unknown; known here: auto, cpu, cpu:1 to cpu:{machine.n_cores}. "
-            "CUDA devices are not supported yet.",
+            f"device {name!r} is unknown; known here: auto, cpu, cpu:1 to cpu:{machine.n_cores}.",
             remedy="Choose one of these.",
         )
     n_threads = int(asked[1])

@@ -26,32 +26,41 @@ def bound(
         tier: how the work was traced.
         notes: how it was counted; notes about the rates are appended.
     """
-    margin = MEASURED_MARGIN if device.bound_kind == "measured" else 1.0
-    memory_s = _memory_s(work, device) / margin
-    compute_s = sum(macs / device.peak_mac_per_s(dtype) for dtype, macs in work.macs.items()) / margin
+    moving_s, multiplying_s = memory_s(work, device), compute_s(work, device)
     return SolBound(
         workload=workload,
-        time_us=max(memory_s, compute_s) * 1e6,
-        limiter="memory" if memory_s >= compute_s else "compute",
+        time_us=max(moving_s, multiplying_s) * 1e6,
+        limiter="memory" if moving_s >= multiplying_s else "compute",
         work=work,
         tier=tier,
         bound_kind=device.bound_kind,
-        notes=(*notes, *_rate_notes(work, device, margin)),
+        notes=(*notes, *_rate_notes(work, device, margin(device))),
     )
 
 
-def _memory_s(work: Work, device: DeviceModel) -> float:
-    return work.moved_bytes / _memory_rate(work, device) if work.moved_bytes else 0.0
+def margin(device: DeviceModel) -> float:
+    """Give the factor by which rates are raised: probed ones may fall short of the true peak."""
+    return MEASURED_MARGIN if device.bound_kind == "measured" else 1.0
+
+
+def memory_s(work: Work, device: DeviceModel) -> float:
+    """Give the least time of the bytes, margin of probed rates included."""
+    return work.moved_bytes / _memory_rate(work, device) / margin(device) if work.moved_bytes else 0.0
 
 
 def _memory_rate(work: Work, device: DeviceModel) -> float:
     return device.bandwidth.rate_of_mix(work.read_bytes / work.moved_bytes)
 
 
-def _rate_notes(work: Work, device: DeviceModel, margin: float) -> list[str]:
+def compute_s(work: Work, device: DeviceModel) -> float:
+    """Give the least time of the multiply-adds, margin of probed rates included."""
+    return sum(macs / device.peak_mac_per_s(dtype) for dtype, macs in work.macs.items()) / margin(device)
+
+
+def _rate_notes(work: Work, device: DeviceModel, raised: float) -> list[str]:
     notes = []
-    if margin > 1.0:
-        notes.append(f"rates are probed and taken {margin - 1:.0%} higher, so that the bound stays a bound")
+    if raised > 1.0:
+        notes.append(f"rates are probed and taken {raised - 1:.0%} higher, so that the bound stays a bound")
     if work.moved_bytes:
         share = work.read_bytes / work.moved_bytes
         notes.append(f"memory at {_memory_rate(work, device) / 1e9:.1f} GB/s: the rate when {share:.0%} of it is read")

@@ -17,6 +17,8 @@ class AnalysisRequest(FrozenValue):
     device: DeviceModel | None = None
     """Bounds are computed for it; None asks for no bounds."""
     want_graph: bool = True
+    keep_going: bool = False
+    """Go on past a workload that has no bound, and say why it has none."""
     memory_limit_bytes: Annotated[int, Field(gt=0)]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from deep_agent.errors import InvalidInput
+from services.cli import bounds as bounds_command
 from services.cli import doctor as doctor_command
 from services.cli import inspect as inspect_command
 from services.cli import jobs as jobs_command
@@ -93,14 +94,22 @@ def evaluate(
 
 @app.command()
 def bound(
-    problem: Annotated[str, typer.Argument(help="Problem folder, or name of a known problem.")],
+    problem: Annotated[
+        str, typer.Argument(help="Problem folder, name of a known problem, or a directory of problems.")
+    ],
     *,
-    device: Device,
+    device: Annotated[str, typer.Option(help="cpu, cpu:N, cuda (this machine's card), or a sheet: h200, h100, ...")],
     explain: Annotated[bool, typer.Option("--explain", help="Say where each number comes from.")] = False,
-    json_out: Json = False,
+    out: Annotated[
+        Path | None, typer.Option(help="For a directory: file that receives the rows; rows already there are kept.")
+    ] = None,
+    json_out: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one object, or one a line for a directory.")
+    ] = False,
 ) -> None:
-    """Compute how fast a problem could be on a device, and what limits it."""
-    raise typer.Exit(inspect_command.bound(problem, device=device, explain=explain, json_out=json_out))
+    """Compute how fast a problem, or each of a directory, could be on a device, and what limits it."""
+    asked = bounds_command.Asked(problem=problem, device=device, explain=explain, json_out=json_out, out=out)
+    raise typer.Exit(bounds_command.run(asked))
 
 
 @app.command()

@@ -12,10 +12,13 @@ from pathlib import Path
 import psutil
 from rich.text import Text
 
-from deep_agent.errors import DeepAgentError
+from deep_agent.errors import DeepAgentError, InvalidInput
 from deep_agent.harness.toolchains import TOOLCHAINS, Find, Toolchain, find, missing
+from deep_agent.problem.cardfacts import CardFacts, compare
+from deep_agent.problem.cards import spec_of_card
 from deep_agent.problem.value import FrozenValue
 from deep_agent.settings import Settings, load
+from deep_agent.sol.driver import found_cards
 from services.cli import terminal
 from services.cli.opening import opened
 
@@ -40,7 +43,8 @@ class Check(FrozenValue):
 def run(*, json_out: bool) -> int:
     """Check everything and tell; gives 1 when something needed is missing."""
     settings = load()
-    checks = [*_programs(), _python(), _torch(), *_languages(), *_machine(settings.home_path), *_home(settings)]
+    machine = [*_machine(settings.home_path), *cards(found_cards())]
+    checks = [*_programs(), _python(), _torch(), *_languages(), *machine, *_home(settings)]
     works = all(check.ok for check in checks if check.needed)
     if json_out:
         terminal.print_json({"ok": works, "checks": [check.model_dump() for check in checks]})
@@ -143,6 +147,30 @@ def _machine(home: Path) -> list[Check]:
             remedy="free space, or set DEEP_AGENT_HOME to another disk",
         ),
     ]
+
+
+def cards(found: tuple[CardFacts, ...]) -> list[Check]:
+    """Hold each card's spec against what its driver says; a machine without a card lacks nothing it needs."""
+    if not found:
+        remedy = "none is needed; with an NVIDIA card, its driver brings nvidia-smi"
+        return [Check(name="gpu", ok=False, needed=False, found="the driver lists no card here", remedy=remedy)]
+    return [_card(facts, "gpu" if len(found) == 1 else f"gpu {place}") for place, facts in enumerate(found)]
+
+
+def _card(facts: CardFacts, name: str) -> Check:
+    try:
+        spec = spec_of_card(facts.name)
+    except InvalidInput as error:
+        said = f"{facts.name}, which has no device spec: it has no bounds"
+        return Check(name=name, ok=False, needed=False, found=said, remedy=error.remedy)
+    result = compare(facts, spec)
+    unknown = f"; not compared: {', '.join(result.unknown)}" if result.unknown else ""
+    if result.differs:
+        said = f"{facts.name} differs from its spec: {'; '.join(result.differs)}{unknown}"
+        remedy = "clocks may be limited by the administrator; else correct the spec before trusting its bounds"
+        return Check(name=name, ok=False, needed=False, found=said, remedy=remedy)
+    agrees = f" ({', '.join(result.agrees)})" if result.agrees else ""
+    return Check(name=name, ok=True, needed=False, found=f"{facts.name}, as its spec says{agrees}{unknown}")
 
 
 def _home(settings: Settings) -> list[Check]:

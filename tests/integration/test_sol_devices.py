@@ -51,7 +51,7 @@ def test_a_broken_or_foreign_cache_file_is_not_believed(probed, tmp_path):
 
 @pytest.mark.parametrize("name", ["cuda:0", "gpu", "cpu:0", "cpu:-1", "cpu:x", ""])
 def test_an_unknown_device_is_refused_with_the_known_ones(tmp_path, name):
-    with pytest.raises(InvalidInput, match=r"known here: auto, cpu, cpu:1.*CUDA"):
+    with pytest.raises(InvalidInput, match=r"known here: auto, cpu, cpu:1"):
         CpuCatalog(tmp_path).resolve(name)
 
 

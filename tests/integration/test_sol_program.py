@@ -99,3 +99,14 @@ def test_the_client_loads_no_torch():
     code = "import sys, deep_agent.sol.client, deep_agent.sol.devices; print(any(m.split('.')[0] == 'torch' for m in sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(said.stdout.strip().lower()) is False
+
+
+def test_a_survey_comes_back_with_bounds_their_parts_and_the_reasons_of_the_rest():
+    reference = "def run(x):\n    assert x.shape[0] != 8, 'eight'\n    return x * 2"
+    found = SubprocessAnalyst().survey(make_problem(reference), DEVICE)
+    assert [bound.workload for bound in found.bounds] == ["rows-4"]
+    assert [tensor.name for tensor in found.breakdowns[0].tensors] == ["x", "y"]
+    assert found.bounds[0].bounds is not None
+    assert found.bounds[0].bounds.strict_us == found.bounds[0].time_us
+    assert "eight" in found.failures["rows-8"]
+    assert found.graph is None
