@@ -5,9 +5,10 @@ from math import log2, prod
 
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph
-from deep_agent.sol.demand import attention_is_causal
-from deep_agent.sol.operands import base_name, flag_at, needed_tensor
+from deep_agent.sol.operands import base_name, flag_at, needed_tensor, number_of
+from deep_agent.sol.products import ATTENTION, ATTENTION_BACKWARD, is_causal
 from deep_agent.sol.viewmaps import VIEW_MAPS
+from deep_agent.sol.windows import convolution_windows
 
 MacRule = Callable[[OpGraph, Operation, tuple[int, ...]], float]
 """From an operation and the positions of the outputs that anyone needs to multiply-adds."""
@@ -24,18 +25,20 @@ def _outer(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> flo
 
 
 def _convolution(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    """Weight is (out, in/groups, kernel), or (in, out/groups, kernel) when transposed."""
+    """Weight is (out, in/groups, kernel), or (in, out/groups, kernel) when transposed; padding is no work."""
     weight = needed_tensor(graph, operation, 1)
     over = needed_tensor(graph, operation, 0) if flag_at(operation, 6, "transposed") else None
     shape = graph.value(operation.outputs[0]).shape if over is None else over.shape
-    return prod(shape) * prod(weight.shape[1:])
+    pairs = prod(window.pairs() for window in convolution_windows(graph, operation))
+    return prod(shape[:2]) * weight.shape[1] * pairs
 
 
 def _convolution_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
     """One convolution for each gradient that is needed; the bias gradient multiplies nothing."""
     weight = needed_tensor(graph, operation, 2)
     over = needed_tensor(graph, operation, 1 if flag_at(operation, 7, "transposed") else 0)
-    return prod(over.shape) * prod(weight.shape[1:]) * len({0, 1}.intersection(wanted))
+    pairs = prod(window.pairs() for window in convolution_windows(graph, operation))
+    return prod(over.shape[:2]) * weight.shape[1] * pairs * len({0, 1}.intersection(wanted))
 
 
 def visible_pairs(n_queries: int, n_keys: int, *, causal: bool) -> int:
@@ -50,20 +53,33 @@ def visible_pairs(n_queries: int, n_keys: int, *, causal: bool) -> int:
 def _attention(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
     """Two products: scores over the query's width, outputs over the value's."""
     query, key, value = (needed_tensor(graph, operation, at).shape for at in (0, 1, 2))
-    pairs = visible_pairs(query[-2], key[-2], causal=attention_is_causal(operation))
+    pairs = visible_pairs(query[-2], key[-2], causal=is_causal(operation))
     return prod(query[:-2]) * pairs * (query[-1] + value[-1])
 
 
 def _attention_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
     """Five products: scores, dP and dV, dQ and dK."""
     query, key, value = (needed_tensor(graph, operation, at).shape for at in (1, 2, 3))
-    place = {"_scaled_dot_product_flash_attention_for_cpu_backward": 7}.get(base_name(operation), 10)
-    pairs = visible_pairs(query[-2], key[-2], causal=flag_at(operation, place, "is_causal"))
+    pairs = visible_pairs(query[-2], key[-2], causal=is_causal(operation))
     return prod(query[:-2]) * pairs * (3 * query[-1] + 2 * value[-1])
 
 
 def _distance(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    return prod(graph.value(operation.outputs[0]).shape) * needed_tensor(graph, operation, 0).shape[-1]
+    """Only the Euclidean distance is a matrix product."""
+    norm = number_of(operation.args[2]) if len(operation.args) > 2 else 2.0
+    steps = needed_tensor(graph, operation, 0).shape[-1] if norm == 2.0 else 0
+    return prod(graph.value(operation.outputs[0]).shape) * steps
+
+
+def _grouped(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """A product for each group, over the rows that the offsets give it; unknown offsets give none."""
+    left, right = needed_tensor(graph, operation, 0).shape, needed_tensor(graph, operation, 1).shape
+    if len(left) == 3 and len(right) == 3:
+        return prod(left) * right[-1]
+    n_rows = graph.rows_routed.get(operation.outputs[0], 0)
+    return n_rows * (
+        right[-1] * left[-1] if len(left) == 2 and len(right) == 3 else left[-2] * right[-1 if len(left) == 2 else 0]
+    )
 
 
 MAC_RULES: dict[str, MacRule] = {
@@ -72,25 +88,9 @@ MAC_RULES: dict[str, MacRule] = {
         _product,
     ),
     **dict.fromkeys(("convolution", "_convolution"), _convolution),
-    **dict.fromkeys(
-        (
-            "_scaled_dot_product_flash_attention_for_cpu",
-            "_scaled_dot_product_flash_attention",
-            "_scaled_dot_product_efficient_attention",
-            "_scaled_dot_product_cudnn_attention",
-            "scaled_dot_product_attention",
-            "_scaled_dot_product_attention_math",
-        ),
-        _attention,
-    ),
-    **dict.fromkeys(
-        (
-            "_scaled_dot_product_flash_attention_for_cpu_backward",
-            "_scaled_dot_product_flash_attention_backward",
-            "_scaled_dot_product_efficient_attention_backward",
-        ),
-        _attention_backward,
-    ),
+    **dict.fromkeys(ATTENTION, _attention),
+    **dict.fromkeys(ATTENTION_BACKWARD, _attention_backward),
+    **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm"), _grouped),
     "convolution_backward": _convolution_backward,
     "_cdist_forward": _distance,
     "addr": _outer,
@@ -100,7 +100,7 @@ MAC_RULES: dict[str, MacRule] = {
 OPERANDS_AT: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("addmm", "baddbmm", "addmv", "addr"), (1, 2)),
     "convolution_backward": (1, 2),
-    **dict.fromkeys([name for name in MAC_RULES if name.endswith(("attention_backward", "cpu_backward"))], (1, 2)),
+    **dict.fromkeys(ATTENTION_BACKWARD, (1, 2)),
 }
 """Positions of the two operands whose types choose the rate; (0, 1) where absent."""
 

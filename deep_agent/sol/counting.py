@@ -43,9 +43,10 @@ def tally(graph: OpGraph) -> Tally:
         read_bytes=_read_bytes(graph, needs),
         written_bytes=sum(_storage(graph.value(out), prod(graph.value(out).shape)) for out in graph.outputs.values()),
     )
-    notes = [f"no rule for {name}: its operands count whole, its arithmetic is not counted" for name in needs.unruled]
+    notes = [f"no rule for {name}: neither what it reads nor its arithmetic is counted" for name in needs.unruled]
     notes += [f"no rule for the multiply-adds of {name}: not counted" for name in unpriced if name not in needs.unruled]
-    notes += [f"{name}: rows touched are unknown, min(indices, rows) assumed" for name in needs.estimated]
+    notes += [f"{name}: rows touched are unknown, only what any index must touch is counted" for name in needs.unseen]
+    notes += [f"{name}: its mask is data; what it may hide is counted" for name in needs.assumed_open]
     return Tally(work, tuple(notes))
 
 
@@ -78,7 +79,7 @@ def _multiply_adds(graph: OpGraph, needs: DemandMap) -> tuple[dict[DType, float]
     return {dtype: macs for dtype, macs in found.items() if macs > 0}, tuple(unpriced)
 
 
-_UNPRICED = frozenset(["_grouped_mm", "_scaled_grouped_mm", "einsum", "_trilinear", "bilinear", "addbmm"])
+_UNPRICED = frozenset(["einsum", "_trilinear", "bilinear", "addbmm"])
 
 
 def _other_operations(graph: OpGraph, needs: DemandMap) -> tuple[float, float]:

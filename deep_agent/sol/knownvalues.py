@@ -25,6 +25,11 @@ Call: TypeAlias = Callable[..., object]
 class Unknown(Exception):
     """A value depends on something nobody knows, or is too costly to compute; the message says which."""
 
+    def __init__(self, message: str, *, too_costly: bool = False) -> None:
+        """Say which."""
+        super().__init__(message)
+        self.too_costly = too_costly
+
 
 @dataclass(frozen=True)
 class _Deferred:
@@ -123,7 +128,7 @@ class KnownValues:
         self._bytes += tensor.numel() * tensor.element_size()
         self._steps += tensor.numel() * _inner_axis(made)
         if self._bytes > MAX_COMPUTED_BYTES or self._steps > MAX_STEPS:
-            raise Unknown("computing the values that decide would cost too much here")
+            raise Unknown("computing the values that decide would cost too much here", too_costly=True)
         result = self.compute(made.call, made.args, made.kwargs)
         part = result if made.place is None else result[made.place]  # type: ignore[index]
         assert isinstance(part, torch.Tensor)

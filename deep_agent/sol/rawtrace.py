@@ -69,7 +69,7 @@ class RawTrace:
     stand_ins: tuple[str, ...] = ()
     """Element types without a name in the format, which another type stands in for."""
     unseen: tuple[str, ...] = ()
-    """Operations whose indices decide the traffic and are not known, each with the reason."""
+    """Operations whose indices decide the traffic and are too costly to compute, each with the reason."""
     looked_at: Literal["nothing", "indices", "values"] = "nothing"
     """What the run took from the values of inputs: nothing, counts of rows, or its own course."""
 

@@ -40,7 +40,7 @@ class _Recorder(Watcher):
         """Whether indices that depend on inputs decided a count."""
         self.stand_ins: dict[str, None] = {}
         self.unseen: dict[str, None] = {}
-        """Operations whose indices decide the traffic and are not known, with the reason."""
+        """Operations whose indices decide the traffic and are too costly to compute, with the reason."""
         self._ids: dict[int, int] = {}
         self._held: list[torch.Tensor] = []
 
@@ -101,17 +101,8 @@ class _Recorder(Watcher):
             raise Untraceable("a tensor appeared that neither an input nor an operation made")
         if isinstance(tensor, FakeTensor):
             self.known.give(tensor, real, drawn=False)
-        kwargs: tuple[tuple[str, RawArg], ...] = (("dtype", dtype_name(tensor.dtype)),)
-        shape = tuple(tensor.shape)
-        if real.is_complex():
-            operation = RawOperation("deep_agent.constant.opaque", (shape,), kwargs, (value_id,))
-        elif real.numel() == 1:
-            operation = RawOperation("aten.full.default", (shape, _number(real.item())), kwargs, (value_id,))
-        elif real.numel() <= LARGEST_CONSTANT:
-            numbers = tuple(_number(number) for number in real.flatten().tolist())
-            operation = RawOperation("deep_agent.constant.default", (shape, numbers), kwargs, (value_id,))
-        else:
-            operation = RawOperation("deep_agent.constant.opaque", (shape,), kwargs, (value_id,))
+        with _disable_current_modes():
+            operation = _constant_operation(real, value_id)
         self.operations.append(operation)
         return value_id
 
@@ -146,7 +137,8 @@ class _Recorder(Watcher):
                     return
                 rows = touched(name, args, self._look)
         except Unknown as unknown:
-            self.unseen[f"{name}: {unknown}"] = None
+            if unknown.too_costly:
+                self.unseen[f"{name}: {unknown}"] = None
             return
         if rows is not None:
             self.rows_touched[outputs[0]] = rows
@@ -165,6 +157,17 @@ class _Recorder(Watcher):
 
 def _is_offsets(arg: object) -> bool:
     return isinstance(arg, torch.Tensor) and arg.dtype == torch.int32
+
+
+def _constant_operation(real: torch.Tensor, value_id: int) -> RawOperation:
+    kwargs: tuple[tuple[str, RawArg], ...] = (("dtype", dtype_name(real.dtype)),)
+    shape = tuple(real.shape)
+    if real.is_complex() or real.numel() > LARGEST_CONSTANT:
+        return RawOperation("deep_agent.constant.opaque", (shape,), kwargs, (value_id,))
+    if real.numel() == 1:
+        return RawOperation("aten.full.default", (shape, _number(real.item())), kwargs, (value_id,))
+    numbers = tuple(_number(number) for number in real.flatten().tolist())
+    return RawOperation("deep_agent.constant.default", (shape, numbers), kwargs, (value_id,))
 
 
 def _number(number: object) -> bool | int | float:

@@ -121,7 +121,7 @@ class ReferenceTracer:
             return self._with_seeds(case, self._record_known(case, seed=SEEDS[0]), ())
         try:
             return Traced(case, 1, self._record(case, fake=True))
-        except FAKE_LIMITS as error:
+        except (Untraceable, *FAKE_LIMITS) as error:
             reason = f"fake tensors did not do: {describe(error)}"
         return self._with_seeds(case, self._record_known(case, seed=SEEDS[0]), (reason,))
 
@@ -287,7 +287,7 @@ def _least(traces: Sequence[RawTrace]) -> RawTrace:
 
 
 def _trace_notes(trace: RawTrace) -> tuple[str, ...]:
-    notes = [f"rows of {reason}" for reason in trace.unseen]
+    notes = [f"indices of {reason}" for reason in trace.unseen]
     if trace.stand_ins:
         notes.append(f"{', '.join(trace.stand_ins)} inside the run: arithmetic counted as of real numbers, no graph")
     return tuple(notes)
