@@ -1,13 +1,11 @@
-"""Owns the multiply-adds of every contraction, and the element type whose rate prices them."""
+"""Owns the multiply-adds of every contraction."""
 
 from collections.abc import Callable
 from math import log2, prod
 
-from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph
 from deep_agent.sol.operands import base_name, flag_at, needed_tensor, number_of
 from deep_agent.sol.products import ATTENTION, ATTENTION_BACKWARD, is_causal
-from deep_agent.sol.viewmaps import VIEW_MAPS
 from deep_agent.sol.windows import convolution_windows
 
 MacRule = Callable[[OpGraph, Operation, tuple[int, ...]], float]
@@ -108,35 +106,3 @@ OPERANDS_AT: dict[str, tuple[int, int]] = {
 def fft_flop(n_elements: int) -> float:
     """Count the operations of a Fourier transform: 5 N log2 N."""
     return 5 * n_elements * log2(n_elements) if n_elements > 1 else 0.0
-
-
-def source_types(graph: OpGraph) -> dict[int, DType]:
-    """Give each value the narrowest type that already holds its numbers.
-
-    A reference that widens bf16 operands before a product computes nothing that bf16 multipliers with wide
-    sums would not, so the narrow type's rate prices it.
-    """
-    found = {value.id: value.dtype for value in graph.values}
-    for operation in graph.operations:
-        name = base_name(operation)
-        if (
-            not operation.outputs
-            or not (name in VIEW_MAPS or name in {"clone", "_to_copy"})
-            or name in {"cat", "stack"}
-        ):
-            continue
-        source = found[needed_tensor(graph, operation, 0).id]
-        for out in operation.outputs:
-            own = graph.value(out).dtype
-            if source.bits <= own.bits and own.is_floating and (source.is_floating or source is DType.INT8):
-                found[out] = source
-    return found
-
-
-def priced_type(graph: OpGraph, operation: Operation, types: dict[int, DType]) -> DType:
-    """Give the wider of the two operands' source types."""
-    first, second = OPERANDS_AT.get(base_name(operation), (0, 1))
-    left, right = (types[needed_tensor(graph, operation, at).id] for at in (first, second))
-    if left.bits == right.bits:
-        return left if left.is_floating else right
-    return max(left, right, key=lambda dtype: dtype.bits)
