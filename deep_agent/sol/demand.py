@@ -29,7 +29,7 @@ from deep_agent.sol.selection import kept_by_mask
 from deep_agent.sol.viewmaps import VIEW_MAPS, Demand, broadcast_back
 
 MAX_BOXES = 256
-"""Regions kept apart for one tensor; more are merged when together they are the whole."""
+"""Whenever a tensor has so many more regions they are merged if together they are the whole."""
 
 
 @dataclass
@@ -58,7 +58,8 @@ class DemandMap:
         if full in known:
             return
         known[box] = None
-        if box == full or (len(known) > MAX_BOXES and union_size(known, tensor.shape) == prod(tensor.shape)):
+        crowded = len(known) % MAX_BOXES == 0
+        if box == full or (crowded and union_size(known, tensor.shape) == prod(tensor.shape)):
             self.boxes[tensor.id] = {full: None}
 
     def elements(self, value_id: int) -> int:
@@ -122,6 +123,8 @@ _RULES: dict[str, Callable[[OpGraph, Operation, int, Box], list[Demand]]] = {
     **dict.fromkeys(WHOLE_FLOP, products.complete),
     **dict.fromkeys(WHOLE_CONTRACTIONS, products.complete),
     **dict.fromkeys(LOSSES, products.complete),
+    **dict.fromkeys(("nonzero", "unique", "_unique2", "unique_consecutive", "unique_dim"), products.everything),
+    **dict.fromkeys(("bincount", "histc", "repeat_interleave"), products.everything),
     **dict.fromkeys(POINTWISE_FLOP, mixing.pointwise),
     **dict.fromkeys(ROW_AXES, mixing.along_axis),
     **dict.fromkeys(NORMALIZED, norms.trailing),

@@ -2,11 +2,16 @@
 
 from math import prod
 
+import numpy as np
+
 from deep_agent.problem.opgraph import ListArg, Operation, OpGraph, TensorArg, TensorValue
 from deep_agent.sol.operands import axis_of, base_name, flag_at, integer_at, needed_tensor, tensor_at, tensors_in
-from deep_agent.sol.regions import Box, Span, somewhere, volume, whole
-from deep_agent.sol.viewmaps import Demand, overlap, select_of, slice_of
+from deep_agent.sol.regions import Box, Span, is_known, somewhere, volume, whole
+from deep_agent.sol.viewmaps import Demand, broadcast_back, overlap, select_of, slice_of
 from deep_agent.sol.windows import little
+
+MAX_RUNS = 256
+"""Runs of rows up to which a gather says where they lie."""
 
 
 def rows(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
@@ -17,9 +22,23 @@ def rows(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Dem
     axis = 0 if name == "embedding" else axis_of(integer_at(operation, 1, 0) or 0, len(table.shape))
     rank = len(index.shape) if name == "embedding" else 1
     asked, rest = box[axis : axis + rank], (*box[:axis], *box[axis + rank :])
-    count = _surely(graph, operation, place, asked, prod(index.shape))
-    region = (*rest[:axis], Span(None, min(count, table.shape[axis])), *rest[axis:])
-    return [(table, region), (index, asked if index.shape else ())]
+    spans = _row_spans(graph, operation, place, asked, index.shape)
+    return [(index, asked if index.shape else ()), *((table, (*rest[:axis], span, *rest[axis:])) for span in spans)]
+
+
+def _row_spans(graph: OpGraph, operation: Operation, place: int, asked: Box, shape: tuple[int, ...]) -> list[Span]:
+    """Give the rows behind the asked part of the indices: where they lie if they are listed, else how many."""
+    listing = graph.rows_listed.get(operation.outputs[place])
+    if listing is None or not is_known(asked):
+        return [Span(None, _surely(graph, operation, place, asked, prod(shape)))]
+    chosen = np.asarray(listing, dtype=np.int64).reshape(shape)
+    if shape:
+        chosen = chosen[np.ix_(*(np.arange(s.count) * s.step + (s.start or 0) for s in asked))]
+    distinct = np.unique(chosen)
+    runs = np.split(distinct, np.flatnonzero(np.diff(distinct) != 1) + 1)
+    if len(runs) > MAX_RUNS:
+        return [Span(None, len(distinct))]
+    return [Span(int(run[0]), len(run)) for run in runs if len(run)]
 
 
 def _surely(graph: OpGraph, operation: Operation, place: int, asked: Box, n_indices: int) -> int:
@@ -57,20 +76,18 @@ def indexed(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[
     rank = max(len(index.shape) for index in indices)
     at = first if axes == list(range(first, first + len(axes))) else 0
     asked = box[at : at + rank]
-    demand: list[Demand] = [
-        (index, whole(index.shape) if asked == whole(index.shape) else _part(index)) for index in indices
-    ]
+    demand: list[Demand] = [(index, broadcast_back(asked, index)) for index in indices]
     made = graph.value(operation.outputs[place]).shape
+    if len(axes) == 1:
+        rest = (*box[:at], *box[at + rank :])
+        spans = _row_spans(graph, operation, place, asked, made[at : at + rank])
+        return [*demand, *((table, (*rest[:first], span, *rest[first:])) for span in spans)]
     count = _surely(graph, operation, place, asked, prod(made[at : at + rank]))
-    rest = iter((*box[:at], *box[at + rank :]))
+    others = iter((*box[:at], *box[at + rank :]))
     # Of tuples of indices only their number is known: it is laid along the indexed axes, rounded down.
     laid = iter(somewhere(count, [table.shape[axis] for axis in axes]))
-    spans = tuple(next(laid) if axis in axes else next(rest) for axis in range(len(table.shape)))
-    return [*demand, (table, spans)]
-
-
-def _part(index: TensorValue) -> Box:
-    return tuple(Span(None, min(1, size)) for size in index.shape)
+    region = tuple(next(laid) if axis in axes else next(others) for axis in range(len(table.shape)))
+    return [*demand, (table, region)]
 
 
 def _masked(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:

@@ -202,6 +202,11 @@ def complete(graph: OpGraph, operation: Operation, place: int, box: Box) -> list
     return [(tensor, whole(tensor.shape)) for tensor in tensors]
 
 
+def everything(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    """Operations whose result has a size that every number of the operands decides."""
+    return [(tensor, whole(tensor.shape)) for tensor in tensors_in(graph, operation)]
+
+
 def transformed(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
     """A Fourier transform reads whole lines of the axes it transforms."""
     source = needed_tensor(graph, operation, 0)

@@ -62,6 +62,8 @@ class RawTrace:
     product -> groups that have rows. Only where the indices are known."""
     rows_routed: Mapping[int, int] = field(default_factory=dict)
     """Output id of a grouped product -> rows its groups hold together; only where the offsets are known."""
+    rows_listed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Output id of a gather of whole rows -> the rows, in the order of the indices; only where known and short."""
     input_bytes: Mapping[str, int] = field(default_factory=dict)
     """Inputs whose physical storage is smaller than their shape says, with its bytes."""
     aliases: tuple[tuple[str, ...], ...] = ()
@@ -91,6 +93,7 @@ class RawTrace:
             inputs={name: fresh[old] for name, old in self.inputs.items()},
             outputs={name: fresh[old] for name, old in self.outputs.items()},
             rows_touched={fresh[old]: rows for old, rows in self.rows_touched.items() if old in fresh},
+            rows_listed={fresh[old]: rows for old, rows in self.rows_listed.items() if old in fresh},
             rows_routed={fresh[old]: rows for old, rows in self.rows_routed.items() if old in fresh},
         )
 

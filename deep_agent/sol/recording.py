@@ -16,7 +16,7 @@ from typing_extensions import override
 from deep_agent.problem.dtype import DType
 from deep_agent.sol.knownvalues import KnownValues, Unknown
 from deep_agent.sol.rawtrace import RawArg, RawOperation, RawTensor, RawTrace, RawValue
-from deep_agent.sol.touching import DECIDED_BY_INDICES, GROUPED, group_rows, touched
+from deep_agent.sol.touching import DECIDED_BY_INDICES, GROUPED, group_rows, listed, touched
 from deep_agent.sol.typenames import STAND_IN_NAMES, Untraceable, described, dtype_name, plain_name
 from deep_agent.sol.watching import InputValue, Watcher, active, functionalised, unwrapped
 
@@ -36,6 +36,7 @@ class _Recorder(Watcher):
         self.operations: list[RawOperation] = []
         self.rows_touched: dict[int, int] = {}
         self.rows_routed: dict[int, int] = {}
+        self.rows_listed: dict[int, tuple[int, ...]] = {}
         self.looked_at_indices = False
         """Whether indices that depend on inputs decided a count."""
         self.stand_ins: dict[str, None] = {}
@@ -136,12 +137,15 @@ class _Recorder(Watcher):
                     self._note_groups(args, kwargs, outputs[0])
                     return
                 rows = touched(name, args, self._look)
+                listing = listed(name, args, self._look)
         except Unknown as unknown:
             if unknown.too_costly:
                 self.unseen[f"{name}: {unknown}"] = None
             return
         if rows is not None:
             self.rows_touched[outputs[0]] = rows
+        if listing is not None:
+            self.rows_listed[outputs[0]] = listing
 
     def _note_groups(self, args: tuple[object, ...], kwargs: Mapping[str, object], out: int) -> None:
         offsets = kwargs.get("offs", next((arg for arg in args[2:] if _is_offsets(arg)), None))
@@ -218,6 +222,7 @@ def record(
         outputs=outputs,
         rows_touched=recorder.rows_touched,
         rows_routed=recorder.rows_routed,
+        rows_listed=recorder.rows_listed,
         stand_ins=tuple(recorder.stand_ins),
         unseen=tuple(recorder.unseen),
         looked_at="values" if recorder.saw_values else "indices" if recorder.looked_at_indices else "nothing",

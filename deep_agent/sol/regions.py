@@ -185,3 +185,25 @@ def somewhere(count: int, new: list[int]) -> list[Span]:
         count //= taken
     result.reverse()
     return result
+
+
+def flat_interval(box: Box, shape: Sequence[int]) -> tuple[int, int] | None:
+    """Write a box as start and length of one run of the flattened tensor, if it is one."""
+    return _interval(list(box), list(shape)) if box else (0, 1)
+
+
+def interval_boxes(start: int, count: int, shape: Sequence[int]) -> list[Box]:
+    """Cut one run of the flattened tensor into boxes: a part of a block, whole blocks, a part of a block."""
+    if not shape or count == 0:
+        return [()] if count else []
+    inner = prod(shape[1:])
+    first, offset = divmod(start, inner)
+    found: list[Box] = []
+    if offset:
+        taken = min(count, inner - offset)
+        found += [(Span(first, 1), *rest) for rest in interval_boxes(offset, taken, shape[1:])]
+        first, count = first + 1, count - taken
+    if count >= inner:
+        found.append((Span(first, count // inner), *whole(shape[1:])))
+        first, count = first + count // inner, count % inner
+    return found + [(Span(first, 1), *rest) for rest in interval_boxes(0, count, shape[1:])]

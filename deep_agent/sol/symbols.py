@@ -132,6 +132,7 @@ class _Builder:
             symbolic=True,
             rows_touched=dict(trace.rows_touched),
             rows_routed=dict(trace.rows_routed),
+            rows_listed=dict(trace.rows_listed),
             input_bytes=dict(trace.input_bytes),
             input_aliases=trace.aliases,
         )

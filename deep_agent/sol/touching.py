@@ -8,6 +8,9 @@ import torch
 Look = Callable[[torch.Tensor], torch.Tensor]
 """From a tensor of the run to its value; raises when it is unknown."""
 
+MAX_LISTED = 2**14
+"""Indices up to which the rows of a gather are listed, so that several gathers of one table share rows."""
+
 _ROWS_AT = {
     # Operation -> position of the indices, and of the axis they index; None for the first axis.
     "aten.embedding.default": (1, None),
@@ -42,6 +45,27 @@ def touched(name: str, args: Sequence[object], look: Look) -> int | None:
     if name in _INDEXED and isinstance(args[1], list | tuple):
         return _indexed(args, args[1], look)
     return None
+
+
+def listed(name: str, args: Sequence[object], look: Look) -> tuple[int, ...] | None:
+    """Give the rows that a gather of whole rows reads, in the order of its indices; None for other calls and long ones."""
+    if name in {"aten.embedding.default", "aten.index_select.default"}:
+        at, axis_at = _ROWS_AT[name]
+        index, axis = args[at], 0 if axis_at is None else args[axis_at]
+    elif name == "aten.index.Tensor" and isinstance(args[1], list | tuple):
+        chosen = [(axis, index) for axis, index in enumerate(args[1]) if isinstance(index, torch.Tensor)]
+        if len(chosen) != 1 or chosen[0][1].dtype == torch.bool:
+            return None
+        axis, index = chosen[0]
+    else:
+        return None
+    table = args[0]
+    if not (isinstance(table, torch.Tensor) and isinstance(index, torch.Tensor) and isinstance(axis, int)):
+        return None
+    if index.numel() > MAX_LISTED or not table.dim():
+        return None
+    rows = look(index).long() % max(1, table.shape[axis])
+    return tuple(int(row) for row in rows.flatten().numpy())
 
 
 def group_rows(offsets: torch.Tensor) -> tuple[int, ...]:

@@ -8,7 +8,17 @@ import numpy as np
 
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
 from deep_agent.sol.operands import axis_of, integer_at, integers_at, needed_tensor, tensors_in
-from deep_agent.sol.regions import Box, Span, reshaped, somewhere, volume, whole
+from deep_agent.sol.regions import (
+    Box,
+    Span,
+    flat_interval,
+    interval_boxes,
+    is_known,
+    reshaped,
+    somewhere,
+    volume,
+    whole,
+)
 
 Demand = tuple[TensorValue, Box]
 """A tensor, and a region of it that somebody needs."""
@@ -28,7 +38,13 @@ def broadcast_back(box: Box, operand: TensorValue) -> Box:
 
 def _reshape(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
     source = needed_tensor(graph, operation, 0)
-    return [(source, reshaped(box, graph.value(operation.outputs[place]).shape, source.shape))]
+    made = graph.value(operation.outputs[place]).shape
+    found = reshaped(box, made, source.shape)
+    if not is_known(found) and is_known(box) and 0 not in source.shape:
+        run = flat_interval(box, made)
+        if run is not None:
+            return [(source, part) for part in interval_boxes(*run, source.shape)]
+    return [(source, found)]
 
 
 def _permute(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
