@@ -10,8 +10,8 @@ from deep_agent.sol.regions import Box, Span, is_known, somewhere, volume, whole
 from deep_agent.sol.viewmaps import Demand, broadcast_back, overlap, select_of, slice_of
 from deep_agent.sol.windows import little
 
-MAX_RUNS = 256
-"""Runs of rows up to which a gather says where they lie."""
+MAX_RUNS = 8
+"""Runs of rows up to which each is a region of its own."""
 
 
 def rows(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
@@ -33,11 +33,11 @@ def _row_spans(graph: OpGraph, operation: Operation, place: int, asked: Box, sha
         return [Span(None, _surely(graph, operation, place, asked, prod(shape)))]
     chosen = np.asarray(listing, dtype=np.int64).reshape(shape)
     if shape:
-        chosen = chosen[np.ix_(*(np.arange(s.count) * s.step + (s.start or 0) for s in asked))]
+        chosen = chosen[np.ix_(*(span.positions() for span in asked))]
     distinct = np.unique(chosen)
     runs = np.split(distinct, np.flatnonzero(np.diff(distinct) != 1) + 1)
     if len(runs) > MAX_RUNS:
-        return [Span(None, len(distinct))]
+        return [Span(None, len(distinct), picked=tuple(int(row) for row in distinct))]
     return [Span(int(run[0]), len(run)) for run in runs if len(run)]
 
 

@@ -8,7 +8,7 @@ import torch
 Look = Callable[[torch.Tensor], torch.Tensor]
 """From a tensor of the run to its value; raises when it is unknown."""
 
-MAX_LISTED = 2**14
+MAX_LISTED = 2**16
 """Indices up to which the rows of a gather are listed, so that several gathers of one table share rows."""
 
 _ROWS_AT = {
