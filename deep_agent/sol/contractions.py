@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import log2, prod
 
 from deep_agent.problem.opgraph import Operation, OpGraph
-from deep_agent.sol.operands import base_name, flag_at, needed_tensor, number_of
+from deep_agent.sol.operands import base_name, flag_at, needed_tensor, number_of, tensors_in
 from deep_agent.sol.products import ATTENTION, ATTENTION_BACKWARD, is_causal
 from deep_agent.sol.windows import convolution_windows
 
@@ -49,17 +49,28 @@ def visible_pairs(n_queries: int, n_keys: int, *, causal: bool) -> int:
 
 
 def _attention(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    """Two products: scores over the query's width, outputs over the value's."""
+    """Two products: scores over the query's width, outputs over the value's.
+
+    Beside its gradient the scores are made once, there; and the gradient needs no output to be made.
+    """
     query, key, value = (needed_tensor(graph, operation, at).shape for at in (0, 1, 2))
     pairs = visible_pairs(query[-2], key[-2], causal=is_causal(operation))
-    return prod(query[:-2]) * pairs * (query[-1] + value[-1])
+    made = set(operation.outputs)
+    users = [later for later in graph.operations if made.intersection(t.id for t in tensors_in(graph, later))]
+    gradients = [later for later in users if base_name(later) in ATTENTION_BACKWARD]
+    out = operation.outputs[0]
+    others = [later for later in users if later not in gradients and out in {t.id for t in tensors_in(graph, later)}]
+    wants_output = 0 in wanted and (bool(others) or not gradients or out in graph.outputs.values())
+    return prod(query[:-2]) * pairs * (query[-1] * (not gradients) + value[-1] * wants_output)
 
 
 def _attention_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    """Five products: scores, dP and dV, dQ and dK."""
+    """Five products: scores, dP for either of dQ and dK, and each of dQ, dK and dV that is needed."""
     query, key, value = (needed_tensor(graph, operation, at).shape for at in (1, 2, 3))
     pairs = visible_pairs(query[-2], key[-2], causal=is_causal(operation))
-    return prod(query[:-2]) * pairs * (3 * query[-1] + 2 * value[-1])
+    of_query, of_key, of_value = (place in wanted for place in range(3))
+    widths = query[-1] * (1 + of_query + of_key) + value[-1] * (of_value + (of_query or of_key))
+    return prod(query[:-2]) * pairs * widths
 
 
 def _distance(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:

@@ -137,6 +137,7 @@ _RULES: dict[str, Callable[[OpGraph, Operation, int, Box], list[Demand]]] = {
     "native_group_norm": norms.grouped,
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "_int_mm"), products.matrices),
     **dict.fromkeys(products.ATTENTION, products.attention),
+    **dict.fromkeys(products.ATTENTION_BACKWARD, products.attention_backward),
     **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm"), products.grouped),
     "_scaled_mm": products.scaled,
     "_cdist_forward": products.distances,

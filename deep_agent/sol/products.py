@@ -147,6 +147,16 @@ def attention(graph: OpGraph, operation: Operation, place: int, box: Box) -> lis
     ]
 
 
+def attention_backward(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    """The values' gradient is made of queries, keys and the gradient above; the others' of the values too."""
+    if place > 2:
+        return []
+    unread = (3, 4) if place == 2 else ()
+    ids = {tensor.id for at in unread if (tensor := tensor_at(graph, operation, at)) is not None}
+    kept = {tensor.id for at in (0, 1, 2) if (tensor := tensor_at(graph, operation, at)) is not None}
+    return [demand for demand in complete(graph, operation, place, box) if demand[0].id not in ids - kept]
+
+
 def _first_keys(operation: Operation, query: TensorValue, key: TensorValue) -> Box:
     seen = min(key.shape[-2], query.shape[-2]) if is_causal(operation) else key.shape[-2]
     return (*whole(key.shape[:-2]), Span(0, seen), Span(0, key.shape[-1]))

@@ -155,6 +155,16 @@ CASES = {
         "def run(q, k, v): return F.scaled_dot_product_attention(q, k, v)[:, :, -1]",
         {"q": "1 1 4 8", "k": "1 1 6 8", "v": "1 1 6 8"}, {"y": "1 1 8"}, {"unused": 1}, 4 * (8 + 96), {F: 6 * 16},
     ),
+    "the gradient of the values alone": Case(
+        "needs the weights (the scores' product) and one more: 24 pairs, twice 8 wide; the values are not read",
+        """
+        def run(g, q, k, v):
+            q, k, v = (t.detach().requires_grad_() for t in (q, k, v))
+            return torch.autograd.grad(F.scaled_dot_product_attention(q, k, v), v, g)
+        """,
+        {"g": "1 1 4 8", "q": "1 1 4 8", "k": "1 1 6 8", "v": "1 1 6 8"}, {"y": "1 1 6 8"}, {"unused": 1},
+        4 * (32 + 32 + 48), {F: 24 * 16},
+    ),
     # Unread inputs, discarded work.
     "a layer norm's bias gradient": Case(
         "is a sum over the gradient above; data, statistics and weight go unread",
