@@ -16,6 +16,7 @@ from deep_agent.sol.demand import DemandMap, demands
 from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES, WHOLE_FLOP
 from deep_agent.sol.operands import base_name, tensors_in
 from deep_agent.sol.precision import priced_type, source_types
+from deep_agent.sol.products import is_causal
 from deep_agent.sol.visibility import Visibility
 
 
@@ -75,6 +76,9 @@ def _multiply_adds(graph: OpGraph, needs: DemandMap) -> tuple[dict[DType, float]
         seen = seen or Visibility(graph)
         wanted = tuple(place for place, out in enumerate(operation.outputs) if needs.boxes.get(out))
         share = max((needs.share(operation.outputs[place]) for place in wanted), default=0.0)
+        if share < 1 and is_causal(operation):
+            # The first queries see the fewest keys: of a share of them at least its square is left.
+            share *= share
         dtype = priced_type(graph, operation, OPERANDS_AT.get(base_name(operation), (0, 1)), types)
         found[dtype] = found.get(dtype, 0.0) + rule(graph, operation, wanted) * min(share, seen.of_product(operation))
     return {dtype: macs for dtype, macs in found.items() if macs > 0}, tuple(unpriced)

@@ -129,7 +129,7 @@ def attention(graph: OpGraph, operation: Operation, place: int, box: Box) -> lis
     rows = box[-2]
     if n_queries < query.shape[-2]:
         rows = Span(None, max(0, min(rows.count, n_queries - (query.shape[-2] - rows.count))))
-    keys = _first_keys(operation, query, key)[-2] if n_keys == key.shape[-2] else Span(None, n_keys)
+    keys = _seen_keys(operation, box[-2], key) if n_keys == key.shape[-2] else Span(None, n_keys)
     lead = box[:-2]
     shared = tuple(
         span if size == of else Span(0, size) if span.within(of) else Span(None, min(1, span.count))
@@ -155,6 +155,12 @@ def attention_backward(graph: OpGraph, operation: Operation, place: int, box: Bo
     ids = {tensor.id for at in unread if (tensor := tensor_at(graph, operation, at)) is not None}
     kept = {tensor.id for at in (0, 1, 2) if (tensor := tensor_at(graph, operation, at)) is not None}
     return [demand for demand in complete(graph, operation, place, box) if demand[0].id not in ids - kept]
+
+
+def _seen_keys(operation: Operation, rows: Span, key: TensorValue) -> Span:
+    """Give the keys that some queries see: all of them, or, causal, those up to the last query."""
+    last = (rows.count if rows.start is None else rows.start + (rows.count - 1) * rows.step + 1) if rows.count else 0
+    return Span(0, min(key.shape[-2], last) if is_causal(operation) else key.shape[-2])
 
 
 def _first_keys(operation: Operation, query: TensorValue, key: TensorValue) -> Box:

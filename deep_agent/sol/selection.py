@@ -26,7 +26,7 @@ def kept_by_mask(graph: OpGraph, constants: Constants, operation: Operation, box
         not taken
         or not isinstance(arg, TensorArg)
         or len(made) < 2
-        or box[-2:] != (Span(0, made[-2]), Span(0, made[-1]))
+        or any(s.start is None or s.step != 1 for s in box[-2:])
     ):
         return {}
     mask = constants.value(arg.id)
@@ -34,9 +34,19 @@ def kept_by_mask(graph: OpGraph, constants: Constants, operation: Operation, box
         return {}
     truths = mask.astype(bool)
     return {
-        place: [(*box[:-2], *part) for part in _boxes(_in_every_image(truths if not hidden else ~truths, made[-2:]))]
+        place: _parts(box, _in_every_image(truths if not hidden else ~truths, made[-2:]))
         for place, hidden in taken.items()
     }
+
+
+def _parts(box: Box, visible: Array) -> list[Box]:
+    rows, columns = box[-2], box[-1]
+    above, left = rows.start or 0, columns.start or 0
+    inside = visible[above : above + rows.count, left : left + columns.count]
+    return [
+        (*box[:-2], Span(above + (row.start or 0), row.count), Span(left + (column.start or 0), column.count))
+        for row, column in _boxes(inside)
+    ]
 
 
 def _in_every_image(visible: Array, shape: tuple[int, ...]) -> Array:

@@ -155,6 +155,22 @@ CASES = {
         "def run(q, k, v): return F.scaled_dot_product_attention(q, k, v)[:, :, -1]",
         {"q": "1 1 4 8", "k": "1 1 6 8", "v": "1 1 6 8"}, {"y": "1 1 8"}, {"unused": 1}, 4 * (8 + 96), {F: 6 * 16},
     ),
+    "the first queries of causal attention": Case(
+        "two queries see two keys: 1+2 of 36 pairs; as a share (2/8) squared of 36, the least that any two see, 2.25",
+        "def run(q, k, v): return F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, :, :2]",
+        {"q": "1 1 8 8", "k": "1 1 8 8", "v": "1 1 8 8"}, {"y": "1 1 2 8"}, {"unused": 1},
+        4 * 3 * 16, {F: 2.25 * 16},
+    ),
+    "the first queries of causal attention written out": Case(
+        "two queries see two keys, in 3 pairs; the second product reads all 8 values and counts two whole rows",
+        """
+        def run(q, k, v):
+            hidden = torch.ones(8, 8, dtype=torch.bool).triu(1)
+            return (torch.softmax((q @ k.t()).masked_fill(hidden, float("-inf")), -1) @ v)[:2]
+        """,
+        {"q": "8 8", "k": "8 8", "v": "8 8"}, {"y": "2 8"}, {"unused": 1},
+        4 * (16 + 16 + 64), {F: 3 * 8 + 2 * 8 * 8},
+    ),
     "the gradient of the values alone": Case(
         "needs the weights (the scores' product) and one more: 24 pairs, twice 8 wide; the values are not read",
         """
