@@ -13,11 +13,12 @@ from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
 from deep_agent.sol.contractions import MAC_RULES, OPERANDS_AT, fft_flop
 from deep_agent.sol.demand import DemandMap, demands
-from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES, WHOLE_FLOP
+from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES
 from deep_agent.sol.operands import base_name, tensors_in
 from deep_agent.sol.precision import priced_type, source_types
 from deep_agent.sol.products import is_causal
 from deep_agent.sol.visibility import Visibility
+from deep_agent.sol.wholefamilies import WHOLE_FLOP
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,12 @@ from math import prod
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
 from deep_agent.sol import gathers, mixing, norms, products, windows
 from deep_agent.sol.constants import Constants
-from deep_agent.sol.families import (
-    INTERPOLATIONS,
-    LOSSES,
-    MAKERS,
-    NORMALIZED,
-    POINTWISE_FLOP,
-    POOLS,
-    REDUCED,
-    ROW_AXES,
-    WHOLE_CONTRACTIONS,
-    WHOLE_FLOP,
-)
+from deep_agent.sol.families import MAKERS, NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES
 from deep_agent.sol.operands import base_name, tensor_at, tensors_in
 from deep_agent.sol.regions import Box, union_size, volume, whole
 from deep_agent.sol.selection import kept_by_mask
 from deep_agent.sol.viewmaps import VIEW_MAPS, Demand, broadcast_back
+from deep_agent.sol.wholefamilies import INTERPOLATIONS, LOSSES, POOLS, WHOLE_CONTRACTIONS, WHOLE_FLOP
 
 MAX_BOXES = 256
 """Whenever a tensor has so many more regions they are merged if together they are the whole."""

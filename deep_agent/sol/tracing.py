@@ -20,6 +20,7 @@ from deep_agent.errors import InvalidInput
 from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.workload import Workload
+from deep_agent.sol.agreement import check_outputs, trace_notes
 from deep_agent.sol.bindings import Axes, checked_workloads, further_bindings
 from deep_agent.sol.counting import count
 from deep_agent.sol.inputs import (
@@ -109,8 +110,8 @@ class ReferenceTracer:
         except Exception as error:  # noqa: BLE001 - the reference may raise anything; a real run says whether it is at fault
             traced = self._trace_real(case, error)
         if traced.trace is not None:
-            self._check_outputs(case, traced.trace)
-            traced = replace(traced, notes=(*traced.notes, *_trace_notes(traced.trace)))
+            check_outputs(case, traced.trace)
+            traced = replace(traced, notes=(*traced.notes, *trace_notes(traced.trace)))
         return traced
 
     def _trace_fake(self, case: Case) -> Traced:
@@ -207,17 +208,6 @@ class ReferenceTracer:
         input_bytes, aliases = shared_storage(inputs)
         return replace(trace, input_bytes=input_bytes, aliases=aliases)
 
-    def _check_outputs(self, case: Case, trace: RawTrace) -> None:
-        for name, value_id in trace.outputs.items():
-            declared = case.definition.shape(name, case.sizes)
-            made = trace.values[value_id].shape
-            if made != declared and case.definition.outputs[name].dtype.bits >= 8:
-                raise InvalidInput(
-                    f"definition {case.definition.name!r}, workload {case.uuid!r}: the reference returns "
-                    f"{name!r} with shape {list(made)}, but {list(declared)} is declared.",
-                    remedy="Make the declared shape and the reference agree.",
-                )
-
     def graph(self, workload: Workload, traced: Traced | None = None) -> OpGraph | None:
         """Give the operation graph, symbolic where further bindings confirm it.
 
@@ -276,13 +266,6 @@ class ReferenceTracer:
 def _work_order(case: Case, trace: RawTrace) -> tuple[float, float]:
     work = count(concrete(case.definition.name, Binding(case.sizes, trace)))
     return work.moved_bytes, sum(work.macs.values())
-
-
-def _trace_notes(trace: RawTrace) -> tuple[str, ...]:
-    notes = [f"indices of {reason}" for reason in trace.unseen]
-    if trace.stand_ins:
-        notes.append(f"{', '.join(trace.stand_ins)} inside the run: arithmetic counted as of real numbers, no graph")
-    return tuple(notes)
 
 
 def _other_value(value: Scalar) -> Scalar:
