@@ -108,7 +108,12 @@ class OpGraph(FrozenValue):
     symbolic: bool
     """Whether `dims` and size operands were confirmed at a second binding; if False they are concrete only."""
     rows_touched: dict[ValueId, int] = Field(default_factory=dict)
-    """Output of a gather -> distinct rows it reads at this binding; only where real indices were seen."""
+    """Output of a gather or scatter -> distinct rows (along an axis: elements) it touches; of a grouped product ->
+    groups that have rows. At this binding; only where the indices are known."""
+    rows_routed: dict[ValueId, int] = Field(default_factory=dict)
+    """Output of a grouped product -> rows its groups hold together; only where the offsets are known."""
+    rows_listed: dict[ValueId, tuple[int, ...]] = Field(default_factory=dict)
+    """Output of a gather of whole rows -> the rows, in the order of the indices; only where known and short."""
     input_bytes: dict[str, int] = Field(default_factory=dict)
     """Physical bytes of inputs whose storage is smaller than their shape (expanded); others are dense."""
     input_aliases: tuple[tuple[str, ...], ...] = ()

@@ -1,13 +1,12 @@
-"""Owns the multiply-adds of every contraction, and the element type whose rate prices them."""
+"""Owns the multiply-adds of every contraction."""
 
 from collections.abc import Callable
 from math import log2, prod
 
-from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph
-from deep_agent.sol.demand import attention_is_causal
-from deep_agent.sol.operands import base_name, flag_at, needed_tensor
-from deep_agent.sol.viewmaps import VIEW_MAPS
+from deep_agent.sol.operands import base_name, flag_at, needed_tensor, number_of, tensors_in
+from deep_agent.sol.products import ATTENTION, ATTENTION_BACKWARD, is_causal
+from deep_agent.sol.windows import convolution_windows
 
 MacRule = Callable[[OpGraph, Operation, tuple[int, ...]], float]
 """From an operation and the positions of the outputs that anyone needs to multiply-adds."""
@@ -24,18 +23,20 @@ def _outer(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> flo
 
 
 def _convolution(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    """Weight is (out, in/groups, kernel), or (in, out/groups, kernel) when transposed."""
+    """Weight is (out, in/groups, kernel), or (in, out/groups, kernel) when transposed; padding is no work."""
     weight = needed_tensor(graph, operation, 1)
     over = needed_tensor(graph, operation, 0) if flag_at(operation, 6, "transposed") else None
     shape = graph.value(operation.outputs[0]).shape if over is None else over.shape
-    return prod(shape) * prod(weight.shape[1:])
+    pairs = prod(window.pairs() for window in convolution_windows(graph, operation))
+    return prod(shape[:2]) * weight.shape[1] * pairs
 
 
 def _convolution_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
     """One convolution for each gradient that is needed; the bias gradient multiplies nothing."""
     weight = needed_tensor(graph, operation, 2)
     over = needed_tensor(graph, operation, 1 if flag_at(operation, 7, "transposed") else 0)
-    return prod(over.shape) * prod(weight.shape[1:]) * len({0, 1}.intersection(wanted))
+    pairs = prod(window.pairs() for window in convolution_windows(graph, operation))
+    return prod(over.shape[:2]) * weight.shape[1] * pairs * len({0, 1}.intersection(wanted))
 
 
 def visible_pairs(n_queries: int, n_keys: int, *, causal: bool) -> int:
@@ -48,22 +49,46 @@ def visible_pairs(n_queries: int, n_keys: int, *, causal: bool) -> int:
 
 
 def _attention(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    """Two products: scores over the query's width, outputs over the value's."""
+    """Two products: scores over the query's width, outputs over the value's.
+
+    Beside its gradient the scores are made once, there; and the gradient needs no output to be made.
+    """
     query, key, value = (needed_tensor(graph, operation, at).shape for at in (0, 1, 2))
-    pairs = visible_pairs(query[-2], key[-2], causal=attention_is_causal(operation))
-    return prod(query[:-2]) * pairs * (query[-1] + value[-1])
+    pairs = visible_pairs(query[-2], key[-2], causal=is_causal(operation))
+    made = set(operation.outputs)
+    users = [later for later in graph.operations if made.intersection(t.id for t in tensors_in(graph, later))]
+    gradients = [later for later in users if base_name(later) in ATTENTION_BACKWARD]
+    out = operation.outputs[0]
+    others = [later for later in users if later not in gradients and out in {t.id for t in tensors_in(graph, later)}]
+    wants_output = 0 in wanted and (bool(others) or not gradients or out in graph.outputs.values())
+    return prod(query[:-2]) * pairs * (query[-1] * (not gradients) + value[-1] * wants_output)
 
 
 def _attention_backward(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    """Five products: scores, dP and dV, dQ and dK."""
+    """Five products: scores, dP for either of dQ and dK, and each of dQ, dK and dV that is needed."""
     query, key, value = (needed_tensor(graph, operation, at).shape for at in (1, 2, 3))
-    place = {"_scaled_dot_product_flash_attention_for_cpu_backward": 7}.get(base_name(operation), 10)
-    pairs = visible_pairs(query[-2], key[-2], causal=flag_at(operation, place, "is_causal"))
-    return prod(query[:-2]) * pairs * (3 * query[-1] + 2 * value[-1])
+    pairs = visible_pairs(query[-2], key[-2], causal=is_causal(operation))
+    of_query, of_key, of_value = (place in wanted for place in range(3))
+    widths = query[-1] * (1 + of_query + of_key) + value[-1] * (of_value + (of_query or of_key))
+    return prod(query[:-2]) * pairs * widths
 
 
 def _distance(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
-    return prod(graph.value(operation.outputs[0]).shape) * needed_tensor(graph, operation, 0).shape[-1]
+    """Only the Euclidean distance is a matrix product."""
+    norm = number_of(operation.args[2]) if len(operation.args) > 2 else 2.0
+    steps = needed_tensor(graph, operation, 0).shape[-1] if norm == 2.0 else 0
+    return prod(graph.value(operation.outputs[0]).shape) * steps
+
+
+def _grouped(graph: OpGraph, operation: Operation, wanted: tuple[int, ...]) -> float:
+    """A product for each group, over the rows that the offsets give it; unknown offsets give none."""
+    left, right = needed_tensor(graph, operation, 0).shape, needed_tensor(graph, operation, 1).shape
+    if len(left) == 3 and len(right) == 3:
+        return prod(left) * right[-1]
+    n_rows = graph.rows_routed.get(operation.outputs[0], 0)
+    return n_rows * (
+        right[-1] * left[-1] if len(left) == 2 and len(right) == 3 else left[-2] * right[-1 if len(left) == 2 else 0]
+    )
 
 
 MAC_RULES: dict[str, MacRule] = {
@@ -72,25 +97,9 @@ MAC_RULES: dict[str, MacRule] = {
         _product,
     ),
     **dict.fromkeys(("convolution", "_convolution"), _convolution),
-    **dict.fromkeys(
-        (
-            "_scaled_dot_product_flash_attention_for_cpu",
-            "_scaled_dot_product_flash_attention",
-            "_scaled_dot_product_efficient_attention",
-            "_scaled_dot_product_cudnn_attention",
-            "scaled_dot_product_attention",
-            "_scaled_dot_product_attention_math",
-        ),
-        _attention,
-    ),
-    **dict.fromkeys(
-        (
-            "_scaled_dot_product_flash_attention_for_cpu_backward",
-            "_scaled_dot_product_flash_attention_backward",
-            "_scaled_dot_product_efficient_attention_backward",
-        ),
-        _attention_backward,
-    ),
+    **dict.fromkeys(ATTENTION, _attention),
+    **dict.fromkeys(ATTENTION_BACKWARD, _attention_backward),
+    **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm"), _grouped),
     "convolution_backward": _convolution_backward,
     "_cdist_forward": _distance,
     "addr": _outer,
@@ -100,7 +109,7 @@ MAC_RULES: dict[str, MacRule] = {
 OPERANDS_AT: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("addmm", "baddbmm", "addmv", "addr"), (1, 2)),
     "convolution_backward": (1, 2),
-    **dict.fromkeys([name for name in MAC_RULES if name.endswith(("attention_backward", "cpu_backward"))], (1, 2)),
+    **dict.fromkeys(ATTENTION_BACKWARD, (1, 2)),
 }
 """Positions of the two operands whose types choose the rate; (0, 1) where absent."""
 
@@ -108,35 +117,3 @@ OPERANDS_AT: dict[str, tuple[int, int]] = {
 def fft_flop(n_elements: int) -> float:
     """Count the operations of a Fourier transform: 5 N log2 N."""
     return 5 * n_elements * log2(n_elements) if n_elements > 1 else 0.0
-
-
-def source_types(graph: OpGraph) -> dict[int, DType]:
-    """Give each value the narrowest type that already holds its numbers.
-
-    A reference that widens bf16 operands before a product computes nothing that bf16 multipliers with wide
-    sums would not, so the narrow type's rate prices it.
-    """
-    found = {value.id: value.dtype for value in graph.values}
-    for operation in graph.operations:
-        name = base_name(operation)
-        if (
-            not operation.outputs
-            or not (name in VIEW_MAPS or name in {"clone", "_to_copy"})
-            or name in {"cat", "stack"}
-        ):
-            continue
-        source = found[needed_tensor(graph, operation, 0).id]
-        for out in operation.outputs:
-            own = graph.value(out).dtype
-            if source.bits <= own.bits and own.is_floating and (source.is_floating or source is DType.INT8):
-                found[out] = source
-    return found
-
-
-def priced_type(graph: OpGraph, operation: Operation, types: dict[int, DType]) -> DType:
-    """Give the wider of the two operands' source types."""
-    first, second = OPERANDS_AT.get(base_name(operation), (0, 1))
-    left, right = (types[needed_tensor(graph, operation, at).id] for at in (first, second))
-    if left.bits == right.bits:
-        return left if left.is_floating else right
-    return max(left, right, key=lambda dtype: dtype.bits)

@@ -11,11 +11,14 @@ from deep_agent.problem.bound import Work
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
-from deep_agent.sol.contractions import MAC_RULES, fft_flop, priced_type, source_types
+from deep_agent.sol.contractions import MAC_RULES, OPERANDS_AT, fft_flop
 from deep_agent.sol.demand import DemandMap, demands
-from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES, WHOLE_FLOP
+from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES
 from deep_agent.sol.operands import base_name, tensors_in
+from deep_agent.sol.precision import priced_type, source_types
+from deep_agent.sol.products import is_causal
 from deep_agent.sol.visibility import Visibility
+from deep_agent.sol.wholefamilies import WHOLE_FLOP
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ def tally(graph: OpGraph) -> Tally:
         read_bytes=_read_bytes(graph, needs),
         written_bytes=sum(_storage(graph.value(out), prod(graph.value(out).shape)) for out in graph.outputs.values()),
     )
-    notes = [f"no rule for {name}: its operands count whole, its arithmetic is not counted" for name in needs.unruled]
+    notes = [f"no rule for {name}: neither what it reads nor its arithmetic is counted" for name in needs.unruled]
     notes += [f"no rule for the multiply-adds of {name}: not counted" for name in unpriced if name not in needs.unruled]
-    notes += [f"{name}: rows touched are unknown, min(indices, rows) assumed" for name in needs.estimated]
+    notes += [f"{name}: rows touched are unknown, only what any index must touch is counted" for name in needs.unseen]
+    notes += [f"{name}: its mask is data; what it may hide is counted" for name in needs.assumed_open]
     return Tally(work, tuple(notes))
 
 
@@ -73,12 +77,15 @@ def _multiply_adds(graph: OpGraph, needs: DemandMap) -> tuple[dict[DType, float]
         seen = seen or Visibility(graph)
         wanted = tuple(place for place, out in enumerate(operation.outputs) if needs.boxes.get(out))
         share = max((needs.share(operation.outputs[place]) for place in wanted), default=0.0)
-        dtype = priced_type(graph, operation, types)
+        if share < 1 and is_causal(operation):
+            # The first queries see the fewest keys: of a share of them at least its square is left.
+            share *= share
+        dtype = priced_type(graph, operation, OPERANDS_AT.get(base_name(operation), (0, 1)), types)
         found[dtype] = found.get(dtype, 0.0) + rule(graph, operation, wanted) * min(share, seen.of_product(operation))
     return {dtype: macs for dtype, macs in found.items() if macs > 0}, tuple(unpriced)
 
 
-_UNPRICED = frozenset(["_grouped_mm", "_scaled_grouped_mm", "einsum", "_trilinear", "bilinear", "addbmm"])
+_UNPRICED = frozenset(["einsum", "_trilinear", "bilinear", "addbmm"])
 
 
 def _other_operations(graph: OpGraph, needs: DemandMap) -> tuple[float, float]:

@@ -17,11 +17,15 @@ from deep_agent.errors import InvalidInput
 from deep_agent.problem.definition import Definition, TensorSpec
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.workload import ScalarInput, Workload
+from deep_agent.sol.knownvalues import KnownValues
 from deep_agent.sol.rawtrace import Scalar
-from deep_agent.sol.recording import InputValue, torch_dtype
+from deep_agent.sol.typenames import torch_dtype
+from deep_agent.sol.watching import InputValue, adopted, watched
 
 MAX_TENSOR_BYTES = 2**60
 """Above this a shape is a mistake: no memory holds it, and products of sizes begin to overflow."""
+MAX_GENERATED_BYTES = 2**30
+"""Declared bytes up to which a generator that fake tensors cannot run is run on real ones."""
 Draw = Literal["normal", "positive"]
 
 _DEFAULT_SCALARS: dict[bool, int | float] = {True: 0.625, False: 3}
@@ -110,7 +114,7 @@ def describe(error: BaseException, filename: str = "reference.py") -> str:
 
 
 def make_inputs(
-    case: Case, module: ModuleType, *, mode: FakeTensorMode | None, seed: int = 0, draw: Draw = "normal"
+    case: Case, module: ModuleType, *, mode: FakeTensorMode | None, seed: int = 0, draw: Draw | None = "normal"
 ) -> dict[str, InputValue]:
     """Make every argument of `run`, in order.
 
@@ -118,13 +122,12 @@ def make_inputs(
         case: sizes and scalars.
         module: the imported reference, for its generator.
         mode: makes fake tensors of this mode; None makes real ones.
-        seed: of the global generator, set only for real tensors.
-        draw: how random floats fall: standard normal, or uniform in [0.1, 0.9] where nothing is singular.
+        seed: of the global generator.
+        draw: how random floats fall: standard normal, or uniform in [0.1, 0.9] where nothing is singular;
+            None leaves tensors without values.
     """
-    if mode is None:
-        torch.manual_seed(seed)
-    active = nullcontext() if mode is None else mode
-    with active:
+    torch.manual_seed(seed)
+    with nullcontext() if mode is None else mode:
         made = _generated(case, module)
         inputs: dict[str, InputValue] = {}
         for name, spec in case.definition.inputs.items():
@@ -134,8 +137,32 @@ def make_inputs(
                 inputs[name] = case.scalars[name]
             else:
                 shape = _stored_shape(case.definition.shape(name, case.sizes), spec.dtype)
-                inputs[name] = _tensor(shape, spec.dtype, draw=None if mode is not None else draw, case=case)
+                inputs[name] = _tensor(shape, spec.dtype, draw=draw, case=case)
     return inputs
+
+
+def make_known_inputs(
+    case: Case, module: ModuleType, *, mode: FakeTensorMode, known: KnownValues, seed: int = 0
+) -> dict[str, InputValue]:
+    """Make every argument of `run` as fake tensors that know their values; random numbers are drawn when looked at.
+
+    Raises:
+        GeneratorFailed: the definition's generator neither runs on fake tensors nor is small enough to run.
+    """
+
+    def make(draw_in: FakeTensorMode | None) -> dict[str, InputValue]:
+        return make_inputs(case, module, mode=draw_in, seed=seed, draw="normal")
+
+    try:
+        return watched(lambda: make(None), known, mode)
+    except Exception as error:
+        if case.declared_bytes > MAX_GENERATED_BYTES:
+            raise GeneratorFailed(f"the generator of inputs needs real memory: {describe(error)}") from error
+    return adopted(make(None), known, mode)
+
+
+class GeneratorFailed(Exception):
+    """Inputs could not be generated here; the message says why."""
 
 
 def _generated(case: Case, module: ModuleType) -> dict[str, InputValue]:

@@ -5,6 +5,7 @@ Several raw traces of one reference are unified into an `OpGraph` by `symbols`; 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 Scalar = bool | int | float
 """A Python number, its type preserved."""
@@ -57,11 +58,22 @@ class RawTrace:
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
     rows_touched: Mapping[int, int] = field(default_factory=dict)
-    """Output id of a gather -> distinct rows it read; only from runs on real inputs."""
+    """Output id of a gather or scatter -> distinct rows (along an axis: elements) it touches; of a grouped
+    product -> groups that have rows. Only where the indices are known."""
+    rows_routed: Mapping[int, int] = field(default_factory=dict)
+    """Output id of a grouped product -> rows its groups hold together; only where the offsets are known."""
+    rows_listed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Output id of a gather of whole rows -> the rows, in the order of the indices; only where known and short."""
     input_bytes: Mapping[str, int] = field(default_factory=dict)
     """Inputs whose physical storage is smaller than their shape says, with its bytes."""
     aliases: tuple[tuple[str, ...], ...] = ()
     """Groups of inputs that share one storage."""
+    stand_ins: tuple[str, ...] = ()
+    """Element types without a name in the format, which another type stands in for."""
+    unseen: tuple[str, ...] = ()
+    """Operations whose indices decide the traffic and are too costly to compute, each with the reason."""
+    looked_at: Literal["nothing", "indices", "values"] = "nothing"
+    """What the run took from the values of inputs: nothing, counts of rows, or its own course."""
 
     def sliced(self) -> "RawTrace":
         """Drop what no output depends on, and number the remaining values densely; inputs come first."""
@@ -81,6 +93,8 @@ class RawTrace:
             inputs={name: fresh[old] for name, old in self.inputs.items()},
             outputs={name: fresh[old] for name, old in self.outputs.items()},
             rows_touched={fresh[old]: rows for old, rows in self.rows_touched.items() if old in fresh},
+            rows_listed={fresh[old]: rows for old, rows in self.rows_listed.items() if old in fresh},
+            rows_routed={fresh[old]: rows for old, rows in self.rows_routed.items() if old in fresh},
         )
 
 

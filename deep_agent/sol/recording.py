@@ -7,62 +7,41 @@ been taken apart as eager does, in-place writes have become values, and views ar
 # ruff: noqa: SLF001 - torch offers functionalisation and schemas only under private names
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import TypeAlias
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import override
 
 from deep_agent.problem.dtype import DType
-from deep_agent.sol.rawtrace import RawArg, RawOperation, RawTensor, RawTrace, RawValue, Scalar
+from deep_agent.sol.knownvalues import KnownValues, Unknown
+from deep_agent.sol.rawtrace import RawArg, RawOperation, RawTensor, RawTrace, RawValue
+from deep_agent.sol.touching import DECIDED_BY_INDICES, GROUPED, group_rows, listed, touched
+from deep_agent.sol.typenames import STAND_IN_NAMES, Untraceable, described, dtype_name, plain_name
+from deep_agent.sol.watching import InputValue, Watcher, active, functionalised, unwrapped
 
-InputValue: TypeAlias = torch.Tensor | Scalar
 LARGEST_CONSTANT = 4096
 """Elements up to which a constant tensor's values are kept in the trace."""
 
 _TRANSPARENT = frozenset({"aten.detach.default", "aten.alias.default", "aten.lift_fresh.default", "aten.lift.default"})
 _PLACEMENT = frozenset({"device", "layout", "pin_memory"})
-_ROW_INDEX_PLACE = {"aten.embedding.default": 1, "aten.index_select.default": 2}
-"""Operand that holds the indices of a gather of whole rows."""
-ROW_GATHERS = frozenset({*_ROW_INDEX_PLACE, "aten.index.Tensor"})
-"""Operations whose distinct rows are counted when the indices are real."""
 
 
-class Untraceable(Exception):
-    """The run left what an operation graph can say; the message says how."""
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Spell a torch dtype as the public format does.
-
-    Raises:
-        Untraceable: the format has no such type (complex, unsigned).
-    """
-    name = str(dtype).removeprefix("torch.")
-    try:
-        return DType(name).value
-    except ValueError:
-        raise Untraceable(f"element type {name} has no name in the public format") from None
-
-
-def torch_dtype(dtype: DType) -> torch.dtype:
-    """Give torch's type of a named element type; both fp4 names mean the packed one."""
-    name = "float4_e2m1fn_x2" if dtype is DType.FLOAT4_E2M1 else dtype.value
-    found = getattr(torch, name)
-    assert isinstance(found, torch.dtype)
-    return found
-
-
-class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
+class _Recorder(Watcher):
     """Writes down every ATen call that reaches it; holds each tensor so that identities stay unique."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, known: KnownValues, fake: FakeTensorMode | None) -> None:
+        super().__init__(known, fake)
         self.values: list[RawValue] = []
         self.operations: list[RawOperation] = []
         self.rows_touched: dict[int, int] = {}
+        self.rows_routed: dict[int, int] = {}
+        self.rows_listed: dict[int, tuple[int, ...]] = {}
+        self.looked_at_indices = False
+        """Whether indices that depend on inputs decided a count."""
+        self.stand_ins: dict[str, None] = {}
+        self.unseen: dict[str, None] = {}
+        """Operations whose indices decide the traffic and are too costly to compute, with the reason."""
         self._ids: dict[int, int] = {}
         self._held: list[torch.Tensor] = []
 
@@ -74,7 +53,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        result = func(*args, **(kwargs or {}))
+        result = self.carry_out(func, args, kwargs or {})
         if func.namespace != "prim":
             self._record(func, args, kwargs or {}, result)
         return result
@@ -93,11 +72,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
         raw_kwargs = tuple((key, self._operand(arg)) for key, arg in kwargs.items() if key not in _PLACEMENT)
         outputs = tuple(self._made(part) for part in _parts(result))
         self.operations.append(RawOperation(name=name, args=raw_args, kwargs=raw_kwargs, outputs=outputs))
-        self._note_rows(name, args, result)
+        self._note_rows(name, args, kwargs, outputs)
 
     def add(self, tensor: torch.Tensor) -> int:
         """Give the tensor a value of its own."""
-        self.values.append(_described(tensor))
+        self.values.append(described(tensor))
         self._ids[id(tensor)] = len(self.values) - 1
         self._held.append(tensor)
         return len(self.values) - 1
@@ -106,6 +85,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
         """Give the tensor's value, making a constant of a tensor that no call has made."""
         known = self._ids.get(id(tensor))
         dtype_name(tensor.dtype)
+        if (name := plain_name(tensor.dtype)) in STAND_IN_NAMES:
+            self.stand_ins[name] = None
         return self._constant(tensor) if known is None else known
 
     def _made(self, part: object) -> int:
@@ -119,15 +100,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
         real = tensor.constant if isinstance(tensor, FakeTensor) else tensor
         if real is None:
             raise Untraceable("a tensor appeared that neither an input nor an operation made")
-        kwargs: tuple[tuple[str, RawArg], ...] = (("dtype", dtype_name(tensor.dtype)),)
-        shape = tuple(tensor.shape)
-        if real.numel() == 1:
-            operation = RawOperation("aten.full.default", (shape, _number(real.item())), kwargs, (value_id,))
-        elif real.numel() <= LARGEST_CONSTANT:
-            numbers = tuple(_number(number) for number in real.flatten().tolist())
-            operation = RawOperation("deep_agent.constant.default", (shape, numbers), kwargs, (value_id,))
-        else:
-            operation = RawOperation("deep_agent.constant.opaque", (shape,), kwargs, (value_id,))
+        if isinstance(tensor, FakeTensor):
+            self.known.give(tensor, real, drawn=False)
+        with _disable_current_modes():
+            operation = _constant_operation(real, value_id)
         self.operations.append(operation)
         return value_id
 
@@ -137,49 +113,71 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped he
                 return RawTensor(self.find(arg))
             case bool() | int() | float() | str() | None:
                 return arg
+            case complex():
+                return str(arg)
             case list() | tuple():
                 return tuple(self._operand(item) for item in arg)
             case torch.dtype():
                 # A type the format cannot name is refused when a value has it, not when it is mentioned.
-                return str(arg).removeprefix("torch.")
+                return plain_name(arg)
             case torch.memory_format() | torch.layout() | torch.device():
                 return str(arg).removeprefix("torch.")
             case _:
                 raise Untraceable(f"an operand of type {type(arg).__name__} has no form in the graph")
 
-    def _note_rows(self, name: str, args: tuple[object, ...], result: object) -> None:
-        """Count the distinct rows a gather read, when the indices are real."""
-        if not isinstance(result, torch.Tensor) or isinstance(result, FakeTensor):
+    def _note_rows(
+        self, name: str, args: tuple[object, ...], kwargs: Mapping[str, object], outputs: tuple[int, ...]
+    ) -> None:
+        """Count what a gather or scatter touches, when its indices are known."""
+        if name not in DECIDED_BY_INDICES or not outputs:
             return
-        indices = _row_indices(name, args)
-        if indices is not None:
-            self.rows_touched[self._ids[id(result)]] = int(torch.unique(indices).numel())
+        try:
+            with _disable_current_modes():
+                if name in GROUPED:
+                    self._note_groups(args, kwargs, outputs[0])
+                    return
+                rows = touched(name, args, self._look)
+                listing = listed(name, args, self._look)
+        except Unknown as unknown:
+            if unknown.too_costly:
+                self.unseen[f"{name}: {unknown}"] = None
+            return
+        if rows is not None:
+            self.rows_touched[outputs[0]] = rows
+        if listing is not None:
+            self.rows_listed[outputs[0]] = listing
+
+    def _note_groups(self, args: tuple[object, ...], kwargs: Mapping[str, object], out: int) -> None:
+        offsets = kwargs.get("offs", next((arg for arg in args[2:] if _is_offsets(arg)), None))
+        if isinstance(offsets, torch.Tensor):
+            rows = group_rows(self._look(offsets))
+            self.rows_touched[out] = sum(1 for count in rows if count)
+            self.rows_routed[out] = sum(rows)
+
+    def _look(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.looked_at_indices |= self.known.depends_on_inputs(tensor)
+        return self.known.value(tensor)
 
 
-def _described(tensor: torch.Tensor) -> RawValue:
-    try:
-        return RawValue(shape=tuple(tensor.shape), dtype=dtype_name(tensor.dtype))
-    except Untraceable:
-        # Scratch that nobody reads, such as batch norm's reserve, may have any type; `find` refuses the rest.
-        return RawValue(shape=(0,), dtype=DType.FLOAT32.value)
+def _is_offsets(arg: object) -> bool:
+    return isinstance(arg, torch.Tensor) and arg.dtype == torch.int32
+
+
+def _constant_operation(real: torch.Tensor, value_id: int) -> RawOperation:
+    kwargs: tuple[tuple[str, RawArg], ...] = (("dtype", dtype_name(real.dtype)),)
+    shape = tuple(real.shape)
+    if real.is_complex() or real.numel() > LARGEST_CONSTANT:
+        return RawOperation("deep_agent.constant.opaque", (shape,), kwargs, (value_id,))
+    if real.numel() == 1:
+        return RawOperation("aten.full.default", (shape, _number(real.item())), kwargs, (value_id,))
+    numbers = tuple(_number(number) for number in real.flatten().tolist())
+    return RawOperation("deep_agent.constant.default", (shape, numbers), kwargs, (value_id,))
 
 
 def _number(number: object) -> bool | int | float:
     if isinstance(number, bool | int | float):
         return number
     raise Untraceable(f"a constant holds a {type(number).__name__}")
-
-
-def _row_indices(name: str, args: tuple[object, ...]) -> torch.Tensor | None:
-    """Find the tensor that chooses rows along one dimension; None for other operations."""
-    if name in _ROW_INDEX_PLACE:
-        candidate = args[_ROW_INDEX_PLACE[name]]
-        return candidate if isinstance(candidate, torch.Tensor) else None
-    if name == "aten.index.Tensor" and isinstance(args[1], list | tuple):
-        chosen = [index for index in args[1] if isinstance(index, torch.Tensor)]
-        if len(chosen) == 1 and chosen[0].dtype != torch.bool:
-            return chosen[0]
-    return None
 
 
 def _parts(result: object) -> tuple[object, ...]:
@@ -193,6 +191,7 @@ def record(
     inputs: Mapping[str, InputValue],
     output_names: tuple[str, ...],
     mode: FakeTensorMode | None,
+    known: KnownValues | None = None,
 ) -> RawTrace:
     """Run the reference once and write down what it did, dead work dropped.
 
@@ -201,41 +200,33 @@ def record(
         inputs: arguments by name, in order; fake tensors of `mode`, or real ones.
         output_names: declared outputs, in order.
         mode: the fake mode; None runs on real tensors.
+        known: what is known of the inputs' values; nothing by default.
 
     Raises:
         Untraceable: the run does something the graph cannot say.
         Exception: whatever the reference raises.
     """
-    recorder = _Recorder()
+    recorder = _Recorder(known or KnownValues(), mode)
     ids = {name: recorder.add(value) for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     wrapped = [
         torch._to_functional_tensor(value) if isinstance(value, torch.Tensor) else value for value in inputs.values()
     ]
-    active: AbstractContextManager[object] = nullcontext() if mode is None else mode
-    with active, recorder:
-        torch._enable_functionalization(reapply_views=True)
-        try:
-            result = run(*wrapped)
-            tensors = _named_outputs(result, output_names)
-        finally:
-            torch._disable_functionalization()
-        outputs = {name: recorder.find(_unwrapped(tensor)) for name, tensor in tensors.items()}
+    with functionalised(recorder, mode):
+        tensors = _named_outputs(run(*wrapped), output_names)
+    with active(recorder, mode):
+        outputs = {name: recorder.find(unwrapped(tensor)) for name, tensor in tensors.items()}
     return RawTrace(
         values=tuple(recorder.values),
         operations=tuple(recorder.operations),
         inputs=ids,
         outputs=outputs,
         rows_touched=recorder.rows_touched,
+        rows_routed=recorder.rows_routed,
+        rows_listed=recorder.rows_listed,
+        stand_ins=tuple(recorder.stand_ins),
+        unseen=tuple(recorder.unseen),
+        looked_at="values" if recorder.saw_values else "indices" if recorder.looked_at_indices else "nothing",
     ).sliced()
-
-
-def _unwrapped(tensor: torch.Tensor) -> torch.Tensor:
-    if not torch._is_functional_tensor(tensor):
-        return tensor
-    torch._sync(tensor)
-    inner = torch._from_functional_tensor(tensor)
-    assert isinstance(inner, torch.Tensor)
-    return inner
 
 
 def _named_outputs(result: object, names: tuple[str, ...]) -> dict[str, torch.Tensor]:

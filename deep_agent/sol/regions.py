@@ -12,11 +12,24 @@ MAX_MASK_CELLS = 2**24
 
 @dataclass(frozen=True)
 class Span:
-    """Indices along one axis: `count` of them from `start` by `step`; a start of None is unknown."""
+    """Indices along one axis: `count` of them from `start` by `step`; a start of None is unknown or picked."""
 
     start: int | None
     count: int
     step: int = 1
+    picked: tuple[int, ...] = ()
+    """The indices one by one, ascending, where no start and step give them."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every position is known."""
+        return self.start is not None or bool(self.picked)
+
+    def positions(self) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Give every position of a known span."""
+        if self.picked:
+            return np.asarray(self.picked, dtype=np.int64)
+        return (self.start or 0) + np.arange(self.count, dtype=np.int64) * self.step
 
     def within(self, size: int) -> bool:
         """Whether the span is the whole axis."""
@@ -39,7 +52,7 @@ def volume(box: Box) -> int:
 
 def is_known(box: Box) -> bool:
     """Whether every position is known."""
-    return all(span.start is not None for span in box)
+    return all(span.is_known for span in box)
 
 
 def union_size(boxes: Iterable[Box], shape: Sequence[int]) -> int:
@@ -75,14 +88,19 @@ def _exact_union(boxes: list[Box], shape: Sequence[int], largest: int) -> int:
 def _edges(spans: list[Span], size: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     if any(span.step > 1 and span.count > 1 for span in spans):
         return np.arange(size + 1, dtype=np.int64)
-    starts = [span.start or 0 for span in spans]
-    ends = [(span.start or 0) + span.count for span in spans]
-    return np.unique(np.array([0, size, *starts, *ends], dtype=np.int64))
+    plain = [span for span in spans if not span.picked]
+    starts = [span.start or 0 for span in plain]
+    ends = [(span.start or 0) + span.count for span in plain]
+    picked = [span.positions() for span in spans if span.picked]
+    each = np.unique(np.concatenate(picked)) if picked else np.zeros(0, dtype=np.int64)
+    return np.unique(np.concatenate((np.array([0, size, *starts, *ends], dtype=np.int64), each, each + 1)))
 
 
 def _cells(
     edges: "np.ndarray[tuple[int], np.dtype[np.int64]]", span: Span
 ) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    if span.picked:
+        return np.searchsorted(edges, span.positions())
     start = span.start or 0
     if span.step > 1 and span.count > 1:
         return np.arange(start, start + span.count * span.step, span.step, dtype=np.int64)[: span.count]
@@ -185,3 +203,25 @@ def somewhere(count: int, new: list[int]) -> list[Span]:
         count //= taken
     result.reverse()
     return result
+
+
+def flat_interval(box: Box, shape: Sequence[int]) -> tuple[int, int] | None:
+    """Write a box as start and length of one run of the flattened tensor, if it is one."""
+    return _interval(list(box), list(shape)) if box else (0, 1)
+
+
+def interval_boxes(start: int, count: int, shape: Sequence[int]) -> list[Box]:
+    """Cut one run of the flattened tensor into boxes: a part of a block, whole blocks, a part of a block."""
+    if not shape or count == 0:
+        return [()] if count else []
+    inner = prod(shape[1:])
+    first, offset = divmod(start, inner)
+    found: list[Box] = []
+    if offset:
+        taken = min(count, inner - offset)
+        found += [(Span(first, 1), *rest) for rest in interval_boxes(offset, taken, shape[1:])]
+        first, count = first + 1, count - taken
+    if count >= inner:
+        found.append((Span(first, count // inner), *whole(shape[1:])))
+        first, count = first + count // inner, count % inner
+    return found + [(Span(first, 1), *rest) for rest in interval_boxes(0, count, shape[1:])]

@@ -131,6 +131,8 @@ class _Builder:
             operations=tuple(self._operation(index) for index in range(len(trace.operations))),
             symbolic=True,
             rows_touched=dict(trace.rows_touched),
+            rows_routed=dict(trace.rows_routed),
+            rows_listed=dict(trace.rows_listed),
             input_bytes=dict(trace.input_bytes),
             input_aliases=trace.aliases,
         )

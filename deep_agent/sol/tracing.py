@@ -14,38 +14,44 @@ from types import ModuleType, TracebackType
 from typing import Literal, Self
 
 import torch
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedFakeTensorException,
-    UnsupportedOperatorException,
-)
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from deep_agent.errors import InvalidInput
 from deep_agent.problem.opgraph import OpGraph
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.workload import Workload
+from deep_agent.sol.agreement import check_outputs, trace_notes
 from deep_agent.sol.bindings import Axes, checked_workloads, further_bindings
-from deep_agent.sol.inputs import Case, Draw, describe, load_reference, make_case, make_inputs, shared_storage
+from deep_agent.sol.counting import count
+from deep_agent.sol.inputs import (
+    Case,
+    Draw,
+    GeneratorFailed,
+    describe,
+    load_reference,
+    make_case,
+    make_inputs,
+    make_known_inputs,
+    shared_storage,
+)
+from deep_agent.sol.knownvalues import KnownValues
 from deep_agent.sol.rawtrace import RawTrace, Scalar
-from deep_agent.sol.recording import ROW_GATHERS, Untraceable, record
+from deep_agent.sol.recording import record
 from deep_agent.sol.symbols import Binding, ScalarVariant, concrete, same_structure, unify
+from deep_agent.sol.typenames import Untraceable
+from deep_agent.sol.watching import FAKE_LIMITS
 
 MAX_REAL_BYTES = 256 * 2**20
 """Declared bytes up to which a reference is run on real tensors."""
 MAX_CHECKED_BYTES = 64 * 2**20
 """Declared bytes up to which a reference is run to look for NaN."""
-ROW_SEEDS = (0, 1, 2)
-"""Seeds whose least number of touched rows counts."""
+LONG_RUN = 4000
+"""Operations above which only two seeds are run: each costs seconds."""
+SEEDS = (0, 1, 2)
+"""Seeds whose least work counts where values decide."""
 
-_FAKE_LIMITS = (
-    Untraceable,
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedFakeTensorException,
-    UnsupportedOperatorException,
-)
+_LIMITS = (Untraceable, GeneratorFailed, *FAKE_LIMITS)
+"""Failures that say nothing against the reference."""
 
 
 @dataclass(frozen=True)
@@ -100,33 +106,47 @@ class ReferenceTracer:
         """
         case = make_case(self._problem.definition, workload)
         try:
-            traced = self._with_rows(Traced(case, 1, self._record(case, fake=True)))
+            traced = self._trace_fake(case)
         except Exception as error:  # noqa: BLE001 - the reference may raise anything; a real run says whether it is at fault
             traced = self._trace_real(case, error)
         if traced.trace is not None:
-            self._check_outputs(case, traced.trace)
+            check_outputs(case, traced.trace)
+            traced = replace(traced, notes=(*traced.notes, *trace_notes(traced.trace)))
         return traced
 
-    def _with_rows(self, traced: Traced) -> Traced:
-        """Count the rows that gathers touch on the generator's own indices, where that is affordable.
+    def _trace_fake(self, case: Case) -> Traced:
+        """Run on fake tensors, looking at real values where they decide.
 
-        Without a generator of the definition's own, indices would be ours and say nothing.
+        Values come from the definition's own generator. Without one they would be ours and say nothing about
+        rows, so they are drawn only for a reference that cannot run without.
         """
-        trace, case = traced.trace, traced.case
-        if trace is None or case.definition.custom_inputs_entrypoint is None or case.declared_bytes > MAX_REAL_BYTES:
-            return traced
-        if not any(operation.name in ROW_GATHERS for operation in trace.operations):
-            return traced
-        touched: dict[int, int] = {}
-        for seed in ROW_SEEDS:
-            try:
-                seen = self._record(case, fake=False, seed=seed)
-            except Exception as error:
-                raise self._refused(case, error) from error
-            if not same_structure(trace, seen):
-                return traced
-            touched = {out: min(rows, touched.get(out, rows)) for out, rows in seen.rows_touched.items()}
-        return replace(traced, trace=replace(trace, rows_touched=touched), saw_indices=True)
+        if case.definition.custom_inputs_entrypoint is not None:
+            return self._with_seeds(case, self._record_known(case, seed=SEEDS[0]), ())
+        try:
+            return Traced(case, 1, self._record(case, fake=True))
+        except (Untraceable, *FAKE_LIMITS) as error:
+            reason = f"fake tensors did not do: {describe(error)}"
+        return self._with_seeds(case, self._record_known(case, seed=SEEDS[0]), (reason,))
+
+    def _with_seeds(self, case: Case, first: RawTrace, notes: tuple[str, ...]) -> Traced:
+        """Keep the least work of several seeds, if values decide anything."""
+        if first.looked_at == "nothing":
+            return Traced(case, 1, first, notes)
+        seeds = SEEDS if len(first.operations) <= LONG_RUN else SEEDS[:2]
+        found = [first, *(self._record_known(case, seed=seed) for seed in seeds[1:])]
+        kind = f"the least of {len(seeds)} seeds of generated inputs, looked at where they decide"
+        if not all(same_structure(first, other) for other in found):
+            kind = f"{kind}; the course of the run differs between seeds"
+        least = min(found, key=lambda trace: _work_order(case, trace))
+        return Traced(case, 2 if first.looked_at == "values" else 1, least, (*notes, kind), saw_indices=True)
+
+    def _record_known(self, case: Case, *, seed: int) -> RawTrace:
+        assert self._module is not None
+        mode, known = FakeTensorMode(allow_non_fake_inputs=True), KnownValues()
+        inputs = make_known_inputs(case, self._module, mode=mode, known=known, seed=seed)
+        trace = record(self._module.run, inputs, tuple(case.definition.outputs), mode, known)
+        input_bytes, aliases = shared_storage(inputs)
+        return replace(trace, input_bytes=input_bytes, aliases=aliases)
 
     def refuse_nan(self, workloads: Sequence[Workload]) -> None:
         """Run the smallest workload for real and refuse a reference that returns NaN.
@@ -164,7 +184,7 @@ class ReferenceTracer:
     def _trace_real(self, case: Case, why: Exception) -> Traced:
         reason = f"fake tensors did not do: {describe(why)}"
         if case.declared_bytes > MAX_REAL_BYTES:
-            if isinstance(why, _FAKE_LIMITS):
+            if isinstance(why, _LIMITS):
                 return Traced(case, 3, None, (reason, "inputs are too large for a run on real tensors"))
             raise self._refused(case, why)
         try:
@@ -183,29 +203,19 @@ class ReferenceTracer:
     def _record(self, case: Case, *, fake: bool, seed: int = 0) -> RawTrace:
         assert self._module is not None
         mode = FakeTensorMode(allow_non_fake_inputs=True) if fake else None
-        inputs = make_inputs(case, self._module, mode=mode, seed=seed)
+        inputs = make_inputs(case, self._module, mode=mode, seed=seed, draw=None if fake else "normal")
         trace = record(self._module.run, inputs, tuple(case.definition.outputs), mode)
         input_bytes, aliases = shared_storage(inputs)
         return replace(trace, input_bytes=input_bytes, aliases=aliases)
 
-    def _check_outputs(self, case: Case, trace: RawTrace) -> None:
-        for name, value_id in trace.outputs.items():
-            declared = case.definition.shape(name, case.sizes)
-            made = trace.values[value_id].shape
-            if made != declared and case.definition.outputs[name].dtype.bits >= 8:
-                raise InvalidInput(
-                    f"definition {case.definition.name!r}, workload {case.uuid!r}: the reference returns "
-                    f"{name!r} with shape {list(made)}, but {list(declared)} is declared.",
-                    remedy="Make the declared shape and the reference agree.",
-                )
-
     def graph(self, workload: Workload, traced: Traced | None = None) -> OpGraph | None:
         """Give the operation graph, symbolic where further bindings confirm it.
 
-        Only tier 1 has one: a run that looked at values has them baked into its literals.
+        Only tier 1 has one: a run that looked at values has them baked into its literals. Nor has a run with
+        element types that the format cannot name.
         """
         base = traced or self.trace(workload)
-        if base.trace is None or base.tier != 1:
+        if base.trace is None or base.tier != 1 or base.trace.stand_ins:
             return None
         here = Binding(base.case.sizes, base.trace)
         return self._symbolic(workload, base, here) or concrete(self._problem.name, here)
@@ -251,6 +261,11 @@ class ReferenceTracer:
             if same_structure(here.trace, trace):
                 variants.append(ScalarVariant(name, value, changed, trace))
         return variants
+
+
+def _work_order(case: Case, trace: RawTrace) -> tuple[float, float]:
+    work = count(concrete(case.definition.name, Binding(case.sizes, trace)))
+    return work.moved_bytes, sum(work.macs.values())
 
 
 def _other_value(value: Scalar) -> Scalar:

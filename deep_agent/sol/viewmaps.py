@@ -2,13 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
+
+import numpy as np
 
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
 from deep_agent.sol.operands import axis_of, integer_at, integers_at, needed_tensor, tensors_in
-from deep_agent.sol.regions import Box, Span, reshaped, somewhere, volume
+from deep_agent.sol.regions import (
+    Box,
+    Span,
+    flat_interval,
+    interval_boxes,
+    is_known,
+    reshaped,
+    somewhere,
+    volume,
+    whole,
+)
 
 Demand = tuple[TensorValue, Box]
 """A tensor, and a region of it that somebody needs."""
+MAX_STRIDED = 2**22
+"""Elements of a strided view up to which its distinct places are counted."""
 ViewMap = Callable[[OpGraph, Operation, int, Box], list[Demand]]
 """From an operation, the position of an output, and a region of that output, to regions of operands."""
 
@@ -23,7 +38,13 @@ def broadcast_back(box: Box, operand: TensorValue) -> Box:
 
 def _reshape(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
     source = needed_tensor(graph, operation, 0)
-    return [(source, reshaped(box, graph.value(operation.outputs[place]).shape, source.shape))]
+    made = graph.value(operation.outputs[place]).shape
+    found = reshaped(box, made, source.shape)
+    if not is_known(found) and is_known(box) and 0 not in source.shape:
+        run = flat_interval(box, made)
+        if run is not None:
+            return [(source, part) for part in interval_boxes(*run, source.shape)]
+    return [(source, found)]
 
 
 def _permute(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
@@ -109,9 +130,16 @@ def _diagonal(graph: OpGraph, operation: Operation, place: int, box: Box) -> lis
 
 
 def _as_strided(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
-    # Strides may overlap in any way, so only one element is certain.
+    """Strides may overlap in any way: of the whole, distinct places are counted; of a part one is certain."""
     source = needed_tensor(graph, operation, 0)
-    return [(source, tuple(Span(None, min(1, size)) for size in source.shape))]
+    sizes, strides = integers_at(operation, 1) or (), integers_at(operation, 2) or ()
+    count = 1
+    if box == whole(sizes) and prod(sizes) <= MAX_STRIDED:
+        places = np.zeros(1, dtype=np.int64)
+        for size, stride in zip(sizes, strides, strict=True):
+            places = np.unique((places[:, None] + np.arange(size, dtype=np.int64)[None, :] * stride).ravel())
+        count = len(places)
+    return [(source, tuple(somewhere(min(count, prod(source.shape)), list(source.shape))))]
 
 
 def _cat(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
@@ -158,8 +186,48 @@ def _pad(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Dem
     return [(source, tuple(spans))]
 
 
+def _reinterpreted(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    """view(dtype) and its kin: the last axis changes its size with the width of an element."""
+    source, made = needed_tensor(graph, operation, 0), graph.value(operation.outputs[place])
+    if source.shape == made.shape:
+        return [(source, box)]
+    if len(source.shape) != len(box):
+        return [
+            (source, tuple(somewhere(volume(box) * prod(source.shape) // max(1, prod(made.shape)), list(source.shape))))
+        ]
+    size, of = source.shape[-1], made.shape[-1]
+    last = Span(0, size) if box[-1].within(of) else Span(None, max(min(1, box[-1].count), box[-1].count * size // of))
+    return [(source, (*box[:-1], last))]
+
+
+def _view(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    rule = _reinterpreted if operation.name.endswith(".dtype") else _reshape
+    return rule(graph, operation, place, box)
+
+
+def _paired_numbers(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    """view_as_real and view_as_complex: the real tensor has one axis of two more."""
+    source = needed_tensor(graph, operation, 0)
+    return [(source, box[:-1] if operation.name.startswith("aten.view_as_real") else (*box, Span(0, 2)))]
+
+
+def _repeated(graph: OpGraph, operation: Operation, place: int, box: Box) -> list[Demand]:
+    """repeat: a region that is the whole of an axis, or short of one copy, is known by its size at least."""
+    source = needed_tensor(graph, operation, 0)
+    made = graph.value(operation.outputs[place]).shape
+    lead = len(box) - len(source.shape)
+    spans = [
+        span if size == full else Span(0, size) if span.within(full) else Span(None, min(1, span.count, size))
+        for span, size, full in zip(box[lead:], source.shape, made[lead:], strict=True)
+    ]
+    return [(source, tuple(spans))]
+
+
 VIEW_MAPS: dict[str, ViewMap] = {
-    **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze"), _reshape),
+    "view": _view,
+    **dict.fromkeys(("view_as_real", "view_as_complex"), _paired_numbers),
+    "repeat": _repeated,
+    **dict.fromkeys(("_unsafe_view", "reshape", "_reshape_alias", "unsqueeze", "squeeze"), _reshape),
     **dict.fromkeys(("transpose", "t", "permute"), _permute),
     "expand": _expand,
     "slice": _slice,

@@ -6,6 +6,7 @@ from deep_agent.problem.opgraph import Operation, OpGraph, TensorArg
 from deep_agent.sol.constants import MASKING_BELOW, Array, Constants, literal_is_masking
 from deep_agent.sol.families import POINTWISE_FLOP
 from deep_agent.sol.operands import base_name, tensors_in
+from deep_agent.sol.products import visible_under
 
 _MOVES = frozenset(
     [
@@ -47,6 +48,9 @@ class Visibility:
 
     def of_product(self, operation: Operation) -> float:
         """Give the share of a product's multiply-adds that a provable mask leaves."""
+        visible = visible_under(self._graph, operation, self._constants)
+        if visible is not None:
+            return float(np.mean(visible.astype(bool))) if visible.size else 1.0
         dense = [self._dense.get(tensor.id, 1.0) for tensor in tensors_in(self._graph, operation)]
         return min(*dense, 1.0, self._needed.get(operation.outputs[0], 1.0))
 
@@ -121,7 +125,7 @@ class Visibility:
         return np.logical_not(truth) if hidden else truth
 
     def _share(self, scores: TensorArg, visible: Array | None) -> tuple[int, float] | None:
-        """Turn a mask into a share; rows that see nothing become NaN or uniform and are left whole."""
+        """Turn a mask into a share; a row that sees nothing is NaN or a plain mean, and needs no product."""
         if visible is None or visible.size == 0:
             return None
         seen = float(np.mean(visible.astype(bool)))

@@ -73,3 +73,12 @@ def test_the_whole_of_a_tensor_reshapes_to_the_whole():
     assert reshaped(whole([2, 3, 4]), [2, 3, 4], [4, 6]) == whole([4, 6])
     assert reshaped((), [], [1, 1]) == whole([1, 1])
     assert union_size([()], []) == prod([])
+
+
+@given(st.data(), st.integers(2, 40), st.integers(1, 4))
+def test_picked_positions_share_what_they_share(data, size, width):
+    parts = data.draw(st.lists(st.sets(st.integers(0, size - 1), min_size=1), min_size=1, max_size=4))
+    boxes = [(Span(None, len(part), picked=tuple(sorted(part))), Span(0, width)) for part in parts]
+    assert union_size([*boxes, (Span(0, 1), Span(0, 1))], (size, width)) == len(
+        {(row, column) for part in parts for row in part for column in range(width)} | {(0, 0)}
+    )
