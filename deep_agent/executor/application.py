@@ -135,6 +135,11 @@ class DeepAgent:
             MissingTool: no compiler, or no torch.
         """
         self._parts.devices.check(goal.device)
+        if goal.device.lower().startswith("cuda"):
+            raise InvalidInput(
+                f"device {goal.device!r}: a search runs on the processor only, so far.",
+                remedy="Search on cpu or cpu:N; `deep-agent evaluate --device cuda` judges solutions on the card.",
+            )
         if goal.webhook is not None:
             self._parts.check_webhook(goal.webhook)
         require_tools()

@@ -108,7 +108,7 @@ class Bench:
                 time_side_by_side(self._workplace, stage, running, self.chance)
         except ArmFailed as failure:
             raise HarnessFailed(f"a baseline of {self.problem.name!r} broke: {failure.reason}") from failure
-        self.best = {uuid: min(running, key=lambda entry: entry.time_us[uuid]) for uuid in self.stages}
+        self.best = {uuid: min(running, key=lambda entry: entry.quick_us[uuid]) for uuid in self.stages}
 
     def start_twins(self) -> None:
         """Start a second arm of every best baseline, unless they run; needs no device.

@@ -42,12 +42,14 @@ class Catalog(DeviceCatalog):
     def check(self, name: str) -> None:
         if _is_processor(name):
             self._cpu.check(name.lower())
-        elif _card_asked(name) is None and spec_named(name) is None:
+        elif (asked := _card_asked(name)) is not None:
+            self._of_card(name, asked)
+        elif spec_named(name) is None:
             raise _unknown(name)
         else:
             raise InvalidInput(
-                f"device {name!r} has bounds from its data sheet, but nothing can be run on it here yet.",
-                remedy="Search and judge on cpu or cpu:N; `deep-agent bound` takes any device.",
+                f"device {name!r} is known by its data sheet, which runs nothing.",
+                remedy="Judge on cpu, cpu:N or cuda; `deep-agent bound` takes any device.",
             )
 
     @override
@@ -62,7 +64,12 @@ class Catalog(DeviceCatalog):
                 f"device {name!r} names a card, and {found}.",
                 remedy=f"Name a device by its sheet: {', '.join(known_names())}.",
             )
-        return spec_for_card(cards[place].name)
+        card = cards[place].name
+        model = spec_for_card(card)
+        # The name is what the judge is asked for, and the card is told beside it.
+        return model.model_copy(
+            update={"name": name.lower(), "how": {"card": f"{card}, as the driver names it", **model.how}}
+        )
 
 
 def _is_processor(name: str) -> bool:

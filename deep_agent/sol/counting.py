@@ -11,13 +11,11 @@ from deep_agent.problem.bound import Work
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
-from deep_agent.sol.contractions import MAC_RULES, OPERANDS_AT, fft_flop
+from deep_agent.sol.contractions import fft_flop
 from deep_agent.sol.demand import DemandMap, demands
 from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES
+from deep_agent.sol.multiplying import Multiplier
 from deep_agent.sol.operands import base_name, tensors_in
-from deep_agent.sol.precision import priced_type, source_types
-from deep_agent.sol.products import is_causal
-from deep_agent.sol.visibility import Visibility
 from deep_agent.sol.wholefamilies import WHOLE_FLOP
 
 
@@ -64,24 +62,16 @@ def declared(definition: Definition, sizes: Mapping[str, int]) -> Tally:
 
 
 def _multiply_adds(graph: OpGraph, needs: DemandMap) -> tuple[dict[DType, float], tuple[str, ...]]:
-    types = source_types(graph)
-    seen: Visibility | None = None
+    multiplier = Multiplier(graph, needs)
     found: dict[DType, float] = {}
     unpriced: dict[str, None] = {}
     for operation in graph.operations:
-        rule = MAC_RULES.get(base_name(operation))
-        if rule is None:
-            if base_name(operation) in _UNPRICED:
-                unpriced[operation.name] = None
-            continue
-        seen = seen or Visibility(graph)
-        wanted = tuple(place for place, out in enumerate(operation.outputs) if needs.boxes.get(out))
-        share = max((needs.share(operation.outputs[place]) for place in wanted), default=0.0)
-        if share < 1 and is_causal(operation):
-            # The first queries see the fewest keys: of a share of them at least its square is left.
-            share *= share
-        dtype = priced_type(graph, operation, OPERANDS_AT.get(base_name(operation), (0, 1)), types)
-        found[dtype] = found.get(dtype, 0.0) + rule(graph, operation, wanted) * min(share, seen.of_product(operation))
+        counted = multiplier.of(operation)
+        if counted is not None:
+            macs, dtype = counted
+            found[dtype] = found.get(dtype, 0.0) + macs
+        elif base_name(operation) in _UNPRICED:
+            unpriced[operation.name] = None
     return {dtype: macs for dtype, macs in found.items() if macs > 0}, tuple(unpriced)
 
 

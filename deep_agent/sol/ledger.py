@@ -8,12 +8,11 @@ from math import prod
 
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
-from deep_agent.sol.contractions import MAC_RULES, priced_type, source_types
 from deep_agent.sol.demand import DemandMap, demands
 from deep_agent.sol.families import MAKERS
+from deep_agent.sol.multiplying import Multiplier
 from deep_agent.sol.operands import base_name, integers_at, needed_tensor, tensors_in
 from deep_agent.sol.viewmaps import VIEW_MAPS
-from deep_agent.sol.visibility import Visibility
 
 COPIES = frozenset({"cat", "stack", "constant_pad_nd"})
 """Among the view maps, but each writes a tensor of its own."""
@@ -55,9 +54,9 @@ def ledger(graph: OpGraph, needs: DemandMap | None = None) -> Ledger:
     """Write the ledger of a graph at its concrete sizes."""
     needs = needs or demands(graph)
     sizes = _physical_elements(graph)
-    macs = _Multiplier(graph, needs)
+    multiplier = Multiplier(graph, needs)
     entries = [
-        macs.entry(operation, _moved_bytes(graph, operation, sizes))
+        _entry(graph, operation, _moved_bytes(graph, operation, sizes), multiplier)
         for operation in graph.operations
         if any(needs.boxes.get(out) for out in operation.outputs)
     ]
@@ -71,30 +70,12 @@ def _numbers(value: TensorValue, elements: int) -> int:
     return elements * 2 if value.dtype.bits < 8 else elements
 
 
-class _Multiplier:
-    """Counts the multiply-adds of one operation after another."""
-
-    def __init__(self, graph: OpGraph, needs: DemandMap) -> None:
-        self._graph = graph
-        self._needs = needs
-        self._types = source_types(graph)
-        self._seen: Visibility | None = None
-
-    def entry(self, operation: Operation, moved_bytes: float) -> Entry:
-        rule = MAC_RULES.get(base_name(operation))
-        if rule is None:
-            return Entry(operation, moved_bytes)
-        self._seen = self._seen or Visibility(self._graph)
-        wanted = tuple(place for place, out in enumerate(operation.outputs) if self._needs.boxes.get(out))
-        share = max((self._needs.share(operation.outputs[place]) for place in wanted), default=0.0)
-        macs = rule(self._graph, operation, wanted) * min(share, self._seen.of_product(operation))
-        return Entry(
-            operation,
-            moved_bytes,
-            macs=macs,
-            least_macs=macs / filtering_gain(self._graph, operation),
-            dtype=priced_type(self._graph, operation, self._types),
-        )
+def _entry(graph: OpGraph, operation: Operation, moved_bytes: float, multiplier: Multiplier) -> Entry:
+    counted = multiplier.of(operation)
+    if counted is None:
+        return Entry(operation, moved_bytes)
+    macs, dtype = counted
+    return Entry(operation, moved_bytes, macs=macs, least_macs=macs / filtering_gain(graph, operation), dtype=dtype)
 
 
 def filtering_gain(graph: OpGraph, operation: Operation) -> float:
