@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep_agent.sol.regions import Span, is_known, reshaped, union_size, volume, whole
+from deep_agent.sol.regions import Span, interval_boxes, is_known, reshaped, union_size, volume, whole
+from deep_agent.sol.windows import Window
 
 
 @st.composite
@@ -82,3 +83,29 @@ def test_picked_positions_share_what_they_share(data, size, width):
     assert union_size([*boxes, (Span(0, 1), Span(0, 1))], (size, width)) == len(
         {(row, column) for part in parts for row in part for column in range(width)} | {(0, 0)}
     )
+
+
+@given(st.data(), shapes)
+def test_a_run_of_the_flattened_tensor_is_cut_into_boxes_that_are_it(data, shape):
+    total = prod(shape)
+    start = data.draw(st.integers(0, total - 1))
+    count = data.draw(st.integers(1, total - start))
+    masks = [mask_of(box, shape) for box in interval_boxes(start, count, shape)]
+    flat = np.sum(masks, axis=0).ravel()
+    assert flat.tolist() == [int(start <= place < start + count) for place in range(total)]
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2))
+def test_a_window_meets_the_places_a_convolution_of_ones_counts(size, taps, stride, padding, dilation):
+    steps = (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
+    if steps < 1:
+        return
+    met = [
+        step * stride - padding + tap * dilation
+        for step in range(steps)
+        for tap in range(taps)
+        if 0 <= step * stride - padding + tap * dilation < size
+    ]
+    window = Window(steps, taps, size, stride, padding, dilation)
+    assert window.pairs() == len(met)
+    assert window.touched(Span(0, steps)).count == len(set(met))
