@@ -1,6 +1,7 @@
 """Every specimen's folder is well-formed, and no two of a folder try the same thing."""
 
 import json
+import re
 
 import pytest
 from judge_problem import HERE, specimens
@@ -52,3 +53,16 @@ def test_a_specimen_says_where_it_runs_and_how_it_ends(folder):
         allowed = {"PASSED"} if folder.endswith("honest") else STATUSES
         assert set(one.statuses) <= allowed, one.name
         assert one.language in ({"cuda_cpp", "triton", "pytorch"} if on_cuda else {"cpp", "pytorch"}), one.name
+
+
+def test_the_threat_model_names_every_specimen_that_it_should_and_none_that_is_missing():
+    page = (HERE.parents[1] / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    for line in page.splitlines():
+        cells = line.split("|")
+        if len(cells) != 6 or cells[1].strip() in {"threat", "---"}:
+            continue
+        for folder, cell in (("gallery", cells[3]), ("cuda_gallery", cells[4])):
+            for name in re.findall(r"`(\w+)`", cell):
+                assert (HERE / folder / name).is_dir(), name
+    named = set(re.findall(r"`(\w+)`", page))
+    assert {one.name for folder in ("gallery", "cuda_gallery") for one in specimens(folder)} <= named

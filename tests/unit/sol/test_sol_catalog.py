@@ -68,16 +68,24 @@ def test_an_unknown_device_is_refused_with_every_known_one(name):
         assert all(known in caught.value.message for known in known_names())
 
 
-@pytest.mark.parametrize("name", ["h200", "cuda", "cuda:1"])
-def test_nothing_is_judged_on_a_device_known_by_its_sheet(name):
-    with pytest.raises(InvalidInput, match="nothing can be run on it here"):
-        catalog(H200_FACTS).check(name)
+def test_nothing_is_judged_on_a_device_known_by_its_sheet():
+    with pytest.raises(InvalidInput, match="known by its data sheet, which runs nothing"):
+        catalog(H200_FACTS).check("h200")
 
 
-def test_cuda_is_the_card_of_this_machine():
+def test_the_card_of_this_machine_is_judged_on():
+    catalog(H200_FACTS).check("cuda")
+    with pytest.raises(InvalidInput, match="only 1 here"):
+        catalog(H200_FACTS).check("cuda:1")
+
+
+def test_cuda_is_the_card_of_this_machine_under_the_name_that_was_asked():
     both = catalog(H200_FACTS, H100_FACTS)
-    assert both.resolve("cuda") == H200.model()
-    assert both.resolve("cuda:1") == H100.model()
+    for name, spec in (("cuda", H200), ("cuda:1", H100)):
+        found = both.resolve(name)
+        assert found.name == name
+        assert found.mac_per_s == spec.model().mac_per_s
+        assert found.fingerprint == spec.model().fingerprint
 
 
 def test_cuda_without_a_card_says_so():
