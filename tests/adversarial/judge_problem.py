@@ -1,13 +1,16 @@
-"""Small softmax problems, and candidates read from the gallery's folders."""
+"""Small softmax problems, candidates read from the gallery's folders, and the judge they meet."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from deep_agent.harness.client import JudgeProcess
+from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
 from deep_agent.problem.solution import BuildSpec, Solution, SourceFile
 
 HERE = Path(__file__).parent
 SHAPES = ((192, 512), (61, 1003))
+CUDA_SHAPES = ((4096, 1024), (1021, 2003))
 MASKED_SHAPES = ((96, 250), (0, 64))
 LANGUAGES = {".cpp": "cpp", ".cu": "cuda_cpp", ".py": "pytorch"}
 DEFAULTS = {"device": "cpu", "problem": "small_softmax", "times": 1}
@@ -86,7 +89,29 @@ def _read(path: Path) -> Specimen:
     )
 
 
-def write_problem(folder: Path, name: str = "small_softmax") -> Path:
+class Court:
+    """A judge, and the problems that specimens ask for."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "secret").mkdir()
+        (folder / "secret" / "answers.json").write_text("{}")
+        self._problems = {
+            (name, device): write_problem(folder / device / name, name, SHAPES if device == "cpu" else CUDA_SHAPES)
+            for name in ("small_softmax", "masked_softmax")
+            for device in ("cpu", "cuda")
+        }
+        self.judge = JudgeProcess(folder / "cache", fingerprint="test", hidden=(str(folder / "secret"),))
+
+    def judge_it(self, specimen: Specimen) -> Evaluation:
+        problem = self._problems[specimen.problem, specimen.device.partition(":")[0]]
+        request = EvaluationRequest(
+            problem_dir=str(problem), solution=specimen.solution, device=specimen.device, profile="screen"
+        )
+        found = [self.judge.evaluate(request) for _ in range(specimen.times)]
+        return found[-1]
+
+
+def write_problem(folder: Path, name: str = "small_softmax", shapes: tuple[tuple[int, int], ...] = SHAPES) -> Path:
     """Write the files of `small_softmax`, or of `masked_softmax`: two outputs, infinite inputs, no rows at all."""
     folder.mkdir(parents=True, exist_ok=True)
     tensor = {"shape": ["rows", "cols"], "dtype": "float32"}
@@ -111,7 +136,7 @@ def write_problem(folder: Path, name: str = "small_softmax") -> Path:
                 "tolerance": tolerance,
             }
         )
-        for rows, cols in (MASKED_SHAPES if masked else SHAPES)
+        for rows, cols in (MASKED_SHAPES if masked else shapes)
     ]
     (folder / "workload.jsonl").write_text("\n".join(lines) + "\n")
     return folder

@@ -3,30 +3,9 @@
 from pathlib import Path
 
 import pytest
-from judge_problem import Specimen, specimens, write_problem
-
-from deep_agent.harness.client import JudgeProcess
-from deep_agent.problem.evaluation import Evaluation, EvaluationRequest
+from judge_problem import Court, specimens
 
 pytestmark = [pytest.mark.adversarial, pytest.mark.integration]
-
-
-class Court:
-    """A judge, and the problems that specimens ask for."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "secret").mkdir()
-        (folder / "secret" / "answers.json").write_text("{}")
-        self._folder = folder
-        self.judge = JudgeProcess(folder / "cache", fingerprint="test", hidden=(str(folder / "secret"),))
-
-    def judge_it(self, specimen: Specimen) -> Evaluation:
-        problem = write_problem(self._folder / specimen.problem, specimen.problem)
-        request = EvaluationRequest(
-            problem_dir=str(problem), solution=specimen.solution, device=specimen.device, profile="screen"
-        )
-        found = [self.judge.evaluate(request) for _ in range(specimen.times)]
-        return found[-1]
 
 
 @pytest.fixture(scope="module")
