@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deep_agent.harness.compile_sandbox import sandboxed
+from deep_agent.errors import HarnessFailed
+from deep_agent.harness.compile_sandbox import BROKEN, sandboxed
 from deep_agent.harness.compilers import PROGRAMS, Compiler, Gxx, Nvcc, include_folders
 from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import Solution
@@ -116,6 +117,7 @@ def compile_in(
 
     Raises:
         MissingTool: the compiler is absent.
+        HarnessFailed: its sandbox cannot be set up.
     """
     refused = compiler.refuses(solution.spec)
     if refused:
@@ -158,6 +160,10 @@ def compile_in(
             return NotBuilt(words, is_final=False)
     if process.returncode != 0:
         words = said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS]
+        if words.startswith(BROKEN):
+            raise HarnessFailed(
+                f"a solution cannot be compiled safely here: {words}.", remedy="Run `deep-agent doctor`."
+            )
         return NotBuilt(words, is_final=not _was_hindered(process.returncode, words))
     return (staging / "solution.so").read_bytes()
 

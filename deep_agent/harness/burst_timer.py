@@ -149,7 +149,7 @@ class BurstTimer:
         """Refuse work that events did not see, a cache that was not emptied, and work after the answer."""
         if "baseline" not in samples.visits:
             return None
-        late_us, usual_us = (median(one.late_us for one in second.visits[arm]) for arm in ("candidate", "baseline"))
+        late_us, usual_us = (median(one.late_us for one in samples.visits[arm]) for arm in ("candidate", "baseline"))
         if late_us > _LATE_FACTOR * usual_us + _LATE_SLACK_US:
             return refused_as_hack(
                 f"the device was still busy after the answer: {late_us:.0f} us for a tiny kernel, "

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import torch
 import tvm_ffi
 
-from deep_agent.harness.driver import DeviceBlock, forbid_persisting_lines, wait_by_sleeping
+from deep_agent.harness.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
 from deep_agent.harness.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
@@ -151,6 +151,8 @@ class ArmProcess:
                 self._invoke(self._bindings[number])
             events[-1][1].record()
         torch.cuda.synchronize()
+        if persisting_bytes():
+            raise FormError(Finding.CHANGED_SETTINGS, "kept a part of the L2 cache back, which a flush does not empty")
         times = array.array("d", [first.elapsed_time(last) * 1e3 for first, last in events])
         os.pwrite(fds[0], times.tobytes(), 0)
         os.close(fds[0])
@@ -197,6 +199,10 @@ def _check_form(expected: torch.Tensor, actual: object) -> None:
         raise FormError(Finding.WRONG_TYPE, f"returned {type(actual).__name__} where a plain tensor is declared")
     if tuple(actual.shape) != tuple(expected.shape):
         raise FormError(Finding.WRONG_SHAPE, f"returned shape {tuple(actual.shape)}, declared {tuple(expected.shape)}")
+    if actual.device.type != expected.device.type:
+        raise FormError(
+            Finding.WRONG_TYPE, f"returned a tensor on {actual.device.type}, declared on {expected.device.type}"
+        )
     if actual.dtype != expected.dtype:
         raise FormError(Finding.WRONG_DTYPE, f"returned {actual.dtype}, declared {expected.dtype}")
 

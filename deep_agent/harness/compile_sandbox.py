@@ -17,10 +17,13 @@ from typing import Final
 from deep_agent.harness.confine import drop_capabilities, enter_namespaces, make_read_only
 
 _SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/dev/null")
+BROKEN: Final = "the compiler's own root folder cannot be made"
+"""What the program says when the machine is to blame, not the source."""
 _MEMORY_BYTES: Final = 4 * 2**30
 _CPU_S: Final = 110
 _FILE_BYTES: Final = 256 * 2**20
-_MS_BIND: Final = 4096
+_MS_BIND: Final = 4096 | 0x4000
+"""With what is mounted below: a namespace may not show a folder without it."""
 _MS_PRIVATE: Final = 0x4000 | 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,7 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     pid = os.fork()
     if pid == 0:
         if confined:
-            _enter_root(Path(staging), (*_SYSTEM, *readable))
+            try:
+                _enter_root(Path(staging), (*_SYSTEM, *readable))
+            except OSError as error:
+                os.write(2, f"{BROKEN}: {error}".encode())
+                os._exit(1)
         drop_capabilities()
         os.execvp(command[0], list(command))  # noqa: S606 - the command is the judge's own
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF

@@ -69,6 +69,7 @@ def _library() -> Any:  # noqa: ANN401 - ctypes makes functions by name
     library.cuMemAddressFree.argtypes = [c_uint64, c_size_t]
     library.cuMemRelease.argtypes = [c_uint64]
     library.cuCtxSetLimit.argtypes = [c_int, c_size_t]
+    library.cuCtxGetLimit.argtypes = [POINTER(c_size_t), c_int]
     return library
 
 
@@ -152,3 +153,10 @@ def forbid_persisting_lines() -> None:
     """Give persisting L2 lines back and allow none: a reserved part of the cache would survive a flush."""
     _call("cuCtxResetPersistingL2Cache")
     _call("cuCtxSetLimit", _PERSISTING_L2_LIMIT, 0)
+
+
+def persisting_bytes() -> int:
+    """Give how much of the L2 may be kept back for persisting lines now."""
+    found = c_size_t()
+    _call("cuCtxGetLimit", byref(found), _PERSISTING_L2_LIMIT)
+    return found.value
