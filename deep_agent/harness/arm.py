@@ -22,11 +22,10 @@ from typing import Final
 import psutil
 
 from deep_agent.errors import HarnessFailed
+from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
 
 START_TIMEOUT_S: Final = 120.0
-PROGRAMS: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
-"""Where arms find a compiler."""
 _LOG_BYTES: Final = 16 * 1024
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
@@ -99,7 +98,7 @@ class Zygote:
         self._cache = cache
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
-            "PATH": PROGRAMS,
+            "PATH": PROGRAM_PATH,
             "LANG": "C.UTF-8",
             # Asking whether there is a device must not open it: a child of an opened one cannot use it.
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
@@ -141,7 +140,7 @@ class Zygote:
             "scratch": str(self._scratch),
             "environment": {
                 "LANG": "C.UTF-8",
-                "PATH": PROGRAMS,
+                "PATH": PROGRAM_PATH,
                 **_OPENMP,
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",
                 **dict.fromkeys(_THREAD_VARIABLES, str(n_threads)),

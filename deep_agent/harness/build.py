@@ -16,7 +16,8 @@ from typing import Final
 
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.compile_sandbox import BROKEN, sandboxed
-from deep_agent.harness.compilers import PROGRAMS, Compiler, Gxx, Nvcc, include_folders
+from deep_agent.harness.compilers import Compiler, Gxx, Nvcc, include_folders
+from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import Solution
 
@@ -142,7 +143,7 @@ def compile_in(
         sandboxed(command, staging, include_folders()),
         cwd=staging / "src",
         env={
-            "PATH": PROGRAMS,
+            "PATH": PROGRAM_PATH,
             "LANG": "C",
             "TMPDIR": "..",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),

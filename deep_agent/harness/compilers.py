@@ -14,11 +14,9 @@ from typing import ClassVar, Final, Protocol
 import tvm_ffi
 
 from deep_agent.errors import MissingTool
-from deep_agent.harness.toolchains import PROGRAM_PATH
+from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language
 
-PROGRAMS: Final = PROGRAM_PATH
-"""Where compilers are looked for."""
 CXX_FLAGS: Final = frozenset(
     {"-O1", "-O2", "-O3", "-Ofast", "-ffast-math", "-funroll-loops", "-fno-math-errno", "-fopenmp"}
 )
@@ -173,7 +171,7 @@ def _native_target() -> str:
 
 @lru_cache(maxsize=4)
 def _version(program: str, remedy: str) -> str:
-    found = shutil.which(program, path=PROGRAMS)
+    found = shutil.which(program, path=PROGRAM_PATH)
     if found is None:
         raise MissingTool(f"no {program} on this machine.", remedy=remedy)
     return subprocess.run([found, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout

@@ -1,7 +1,11 @@
-"""Owns where a judge keeps things on disk."""
+"""Owns where a judge keeps things on disk, and where it looks for programs."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+PROGRAM_PATH: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
+"""Where the judge looks for programs; its own environment is empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
+from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.problem.solution import Language
 from deep_agent.problem.value import FrozenValue
 
 DeviceKind = Literal["cpu", "cuda"]
 NeedKind = Literal["program", "package", "header"]
 
-PROGRAM_PATH: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
-"""Where builds look for programs; the judge's own environment is empty."""
 HEADER_FOLDERS: Final = (
     "/usr/include",
     "/usr/include/x86_64-linux-gnu",

@@ -26,6 +26,7 @@ from deep_agent.harness.arm import Arm, ArmFailed
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.build import NotBuilt, compile_in
 from deep_agent.harness.compilers import Gxx
+from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.harness.input_sets import make_input_set
 from deep_agent.harness.inputs import Case
 from deep_agent.harness.loading import load
@@ -42,7 +43,6 @@ from deep_agent.harness.profiling.perf import SOFTWARE, Counts, parse_perf, perf
 from deep_agent.harness.reference import Reference
 from deep_agent.harness.stage import CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.timers import CallTimer
-from deep_agent.harness.toolchains import PROGRAM_PATH
 from deep_agent.harness.verdict import LOAD_TIMEOUT_S, Prepared
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
