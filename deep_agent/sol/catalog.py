@@ -62,7 +62,7 @@ class Catalog(DeviceCatalog):
             found = f"only {len(cards)} here" if cards else "the driver lists none here"
             raise InvalidInput(
                 f"device {name!r} names a card, and {found}.",
-                remedy=f"Name a device by its sheet: {', '.join(known_names())}.",
+                remedy=f"Judge on cpu or cpu:N; bounds also take a device by its sheet: {', '.join(known_names())}.",
             )
         card = cards[place].name
         model = spec_for_card(card)
