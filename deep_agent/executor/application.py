@@ -223,6 +223,7 @@ class DeepAgent:
 
     def evaluate_set(self, request: SetRequest, progress: Callable[[str], None] = ignore_progress) -> SetReport:
         """Judge every solution of a folder on its problem and append traces; raises as `judge_set`."""
+        self._parts.devices.check(request.device)
         device = self._parts.devices.resolve(request.device)
         return judge_set(request, device, self._parts.judge, self._parts.clock, progress)
 
@@ -230,6 +231,7 @@ class DeepAgent:
         self, problem: str, solution: Solution, *, device: str, workload: str | None = None
     ) -> Profile | NotProfiled:
         """Explain what holds a solution back on one workload; raises as `Profiler.profile`."""
+        self._parts.devices.check(device)
         folder = self._find(problem)
         model = self._parts.devices.resolve(device)
         known = read_problem(folder, model.kind)

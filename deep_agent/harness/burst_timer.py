@@ -61,7 +61,6 @@ class BurstTimer:
         self._device = device
         self._chance = chance
         self._flush_bytes = _CACHES_PER_FLUSH * device.l2_bytes // 4096 * 4096
-        self._call_us: dict[int, float] = {}
 
     def overhead(self, arm: Arm) -> Overhead:
         """Time emptying the cache, alone and by the judge's clock, in bursts of two lengths."""
@@ -79,17 +78,16 @@ class BurstTimer:
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
     ) -> tuple[CallTiming, Comparison | None]:
         """Time one burst; the results of one of its calls are checked, where a check is due."""
-        if id(desk) not in self._call_us:
+        if desk.call_us is None:
             # How long a burst must be shows in a first one, which counts for nothing.
-            self._call_us[id(desk)] = BURST_US / _FEWEST_CALLS
             self._timed(stage, desk, overhead, aim_us=BURST_US)
         measured, order = self._timed(stage, desk, overhead, aim_us=BURST_US)
         found = stage.check(desk, self._chance.choice(order), quick=True) if check else None
         return measured, found if found is not None and not found.matches else None
 
     def _timed(self, stage: Stage, desk: Desk, overhead: Overhead, *, aim_us: float) -> tuple[CallTiming, list[int]]:
-        """Run one burst of about `aim_us`; its timing, and the input sets it used in order."""
-        n_calls = _n_calls(aim_us, self._call_us[id(desk)])
+        """Run one burst of about `aim_us`, a desk's first a short one; its timing, and the input sets it used in order."""
+        n_calls = _FEWEST_CALLS if desk.call_us is None else _n_calls(aim_us, desk.call_us)
         order = self._chance.choices(range(stage.n_sets), k=n_calls)
         for index in set(order):
             stage.prepare(desk, index)
@@ -99,7 +97,7 @@ class BurstTimer:
         self._device.touch()
         late_us = (time.perf_counter_ns() - started_ns) / 1e3
         call_us = median(claimed_us)
-        self._call_us[id(desk)] = call_us
+        desk.call_us = call_us
         return replace(
             timing,
             wall_us=call_us,
@@ -109,17 +107,17 @@ class BurstTimer:
         ), order
 
     def _burst(self, arm: Arm, bindings: list[int | None]) -> tuple[CallTiming, list[float]]:
-        ledger = os.memfd_create("deep-agent-ledger", os.MFD_CLOEXEC)
+        claims = os.memfd_create("deep-agent-claims", os.MFD_CLOEXEC)
         try:
             payload = {"bindings": bindings, "flush_bytes": self._flush_bytes}
-            timing = arm.ask(Verb.BURST, payload, [ledger], timeout_s=BURST_TIMEOUT_S)
-            claimed_us = array.array("d", os.pread(ledger, 8 * len(bindings), 0))
+            timing = arm.ask(Verb.BURST, payload, [claims], timeout_s=BURST_TIMEOUT_S)
+            claimed_us = array.array("d", os.pread(claims, 8 * len(bindings), 0))
         except ValueError as error:
-            raise ArmFailed("its ledger of a burst is torn.") from error
+            raise ArmFailed("the times it claims for a burst are torn.") from error
         finally:
-            os.close(ledger)
+            os.close(claims)
         if len(claimed_us) != len(bindings) or not all(isfinite(one) and one > 0 for one in claimed_us):
-            raise ArmFailed("its ledger of a burst holds times that are none.")
+            raise ArmFailed("the times it claims for a burst are none.")
         return timing, list(claimed_us)
 
     def conclude(

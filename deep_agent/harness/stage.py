@@ -66,6 +66,8 @@ class Desk:
     """By input set; on the host they share one region of outputs."""
     owns_outputs: bool = True
     """Whether the outputs are this arm's alone."""
+    call_us: float | None = None
+    """What a call took in the latest burst, which says how long the next may be; None before the first."""
     collects: bool = False
     """Whether the solution returns its results."""
     call_timeout_s: float = CALL_TIMEOUT_S

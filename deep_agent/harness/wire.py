@@ -36,7 +36,7 @@ class Verb(IntEnum):
     NOTHING = 6
     """Answer at once; what a request costs by itself."""
     BURST = 7
-    """Call once with each of several bindings, back to back, and wait for the device; descriptors: a ledger."""
+    """Call once with each of several bindings, back to back, and wait for the device; descriptors: a file for the times it claims."""
     INSPECT = 8
     """Say whether the process-wide settings are as they were before the artefact was loaded."""
 

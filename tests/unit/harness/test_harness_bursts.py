@@ -1,0 +1,84 @@
+"""What the two clocks over bursts on a device come to; the bursts themselves need a device."""
+
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+
+from deep_agent.harness.arm import CallTiming
+from deep_agent.harness.burst_timer import PROCESS_RESOLUTION, BurstTimer
+from deep_agent.harness.samples import Samples
+from deep_agent.harness.timers import Overhead
+from deep_agent.problem.trace import EvaluationStatus
+
+
+@dataclass
+class Device:
+    l2_bytes: int = 50 * 2**20
+
+
+class Bursts(BurstTimer):
+    """Takes what the judge's clock finds from a script instead of a device."""
+
+    def __init__(self, by_clock: dict[str, CallTiming]) -> None:
+        super().__init__(Device(), Random(1))
+        self._scripted = by_clock
+        self.n_rounds: list[int] = []
+
+    def _by_clock(self, stage, desks, overhead, *, n_rounds):
+        self.n_rounds.append(n_rounds)
+        return Samples({arm: [self._scripted[arm]] * n_rounds for arm in desks})
+
+
+def timing(events_us=100.0, clock_us=104.0, host_us=30.0, late_us=250.0) -> CallTiming:
+    return CallTiming(wall_us=events_us, cpu_us=host_us, second_us=clock_us, late_us=late_us)
+
+
+def concluded(candidate: CallTiming, baseline: CallTiming | None = None):
+    arms = {"baseline": baseline or timing(), "candidate": candidate}
+    timer = Bursts(arms)
+    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
+    found, refused = timer.conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))
+    return samples, found, refused, timer
+
+
+def test_events_count_where_the_clock_agrees():
+    samples, found, refused, timer = concluded(timing())
+    assert (found, refused) == (samples, None)
+    assert len(timer.n_rounds) == 1
+
+
+def test_the_clock_counts_for_every_arm_where_a_host_was_busy_all_along():
+    _, found, refused, _ = concluded(timing(clock_us=160.0, host_us=150.0))
+    assert refused is None
+    assert set(found.wall_us("candidate")) == {160.0}
+    assert set(found.wall_us("baseline")) == {104.0}
+    assert found.resolution == PROCESS_RESOLUTION
+
+
+def test_a_busy_host_of_the_library_makes_the_clock_count_too():
+    _, found, refused, _ = concluded(timing(), baseline=timing(clock_us=160.0, host_us=150.0))
+    assert refused is None
+    assert set(found.wall_us("candidate")) == {104.0}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        (timing(events_us=2.0, clock_us=460.0), "where its events did not see it"),
+        (timing(clock_us=40.0), "the cache was not emptied"),
+        (timing(late_us=900.0), "still busy after the answer"),
+    ],
+    ids=["work on a side stream", "a flush that was skipped", "work after the answer"],
+)
+def test_work_that_events_do_not_show_is_refused(candidate, words):
+    *_, refused, _ = concluded(candidate)
+    assert refused.status is EvaluationStatus.REWARD_HACK
+    assert words in refused.message
+
+
+def test_one_late_answer_is_an_accident():
+    arms = {"baseline": timing(), "candidate": timing()}
+    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
+    samples.visits["candidate"][3] = timing(late_us=900.0)
+    assert Bursts(arms).conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))[1] is None
