@@ -171,18 +171,33 @@ class LoopText:
     def _sweep(self, index: int, sweep: Sweep) -> list[str]:
         unroll = self.schedule.unroll
         before = [self._accumulator(n, unroll) for n in sweep.reductions]
-        head = "0"
-        if sweep.stores and self.schedule.streaming_stores:
-            head = f"columns_to_boundary({self._use(sweep.stores[0].access)}[0])"
         after = self._gathered(sweep.reductions)
-        body = indented([*self._shared_lines(sweep), *self._each_row(index, sweep), *self._column_sum_lines(sweep)])
-        return [
-            *before,
-            f"sweep<{unroll}>({head}, {plain(size_text(sweep.width))}, [&](int64_t j, auto lanes, [[maybe_unused]] int u) __attribute__((always_inline)) {{",
-            *body,
-            "});",
-            *after,
-        ]
+        shared, each = self._shared_lines(sweep), self._each_row(index, sweep)
+        over, width = (
+            "[&](int64_t j, auto lanes, [[maybe_unused]] int u) __attribute__((always_inline))",
+            plain(size_text(sweep.width)),
+        )
+        rows = ["#pragma GCC unroll 4", "for (int r = 0; r < R; ++r) {", *indented(each), "}"]
+        joint = [*shared, *rows, *self._column_sum_lines(sweep)]
+        if not (sweep.stores and self.schedule.streaming_stores):
+            walk = [f"sweep<{unroll}>({width}, {over} {{", *indented(joint), "});"]
+        elif sweep.column_sums:
+            walk = [
+                f"sweep_lines<{unroll}>({width}, {over} {{",
+                *indented(joint),
+                f"}}, {self._lines_of(sweep, '0')});",
+            ]
+        else:
+            # Rows may start at different places of a cache line, and whole lines are to be written: row by row.
+            body = indented([*shared, *each])
+            alone = [f"sweep_lines<{unroll}>({width}, {over} {{", *body, f"}}, {self._lines_of(sweep, 'r')});"]
+            walk = ["for (int r = 0; r < R; ++r) {", *indented(alone), "}"]
+        return [*before, *walk, *after]
+
+    def _lines_of(self, sweep: Sweep, row: str) -> str:
+        """Name where a row's outputs start, the narrowest type first."""
+        accesses = sorted((store.access for store in sweep.stores), key=lambda access: access.dtype.bits)
+        return ", ".join(f"{self._use(access)}[{row}]" for access in accesses)
 
     def _accumulator(self, node_id: NodeId, unroll: int) -> str:
         node, name = self.loop.node(node_id), node_name(self.loop, node_id)
@@ -229,8 +244,8 @@ class LoopText:
         for node_id in sweep.column_sums:
             value = self._text.operand(self.loop.node(node_id).args[0], as_vector=True)
             lines.append(f"{node_name(self.loop, node_id)}_new += keep({value}, lanes, 0.0f);")
-        lines += [self._store_line(store) for store in sweep.stores]
-        return ["#pragma GCC unroll 4", "for (int r = 0; r < R; ++r) {", *indented(lines), "}"]
+        lines += [self._store_line(sweep, store) for store in sweep.stores]
+        return lines
 
     def _scratch(self, node_id: NodeId) -> str:
         place = self.plan.kept.index(node_id)
@@ -268,11 +283,13 @@ class LoopText:
                 function = "maximum" if node.op == "row_max" else "minimum"
                 return f"{part} = {function}(keep({value}, lanes, {_START[node.op]}), {part});"
 
-    def _store_line(self, store: Store) -> str:
+    def _store_line(self, sweep: Sweep, store: Store) -> str:
         self._sections.update({type_section(store.access.dtype), "store"})
         value = self._text.operand(store.node, as_vector=True)
-        streaming = "true" if self.schedule.streaming_stores else "false"
-        return f"store<{streaming}>({self._use(store.access)}[r] + j, {value}, lanes);"
+        function = "store"
+        if self.schedule.streaming_stores:
+            function = "store_near_line" if sweep.column_sums else "store_line"
+        return f"{function}({self._use(store.access)}[r] + j, {value}, lanes);"
 
     def _column_sum_lines(self, sweep: Sweep) -> list[str]:
         if sweep.column_sums:
@@ -287,17 +304,23 @@ class LoopText:
         if mode == "next_row":
             chosen = index == self.plan.costly_pass and sweep is self.plan.passes[index].sweeps[0]
             loads = [n for part in self.plan.passes for each in part.sweeps for n in each.first_loads] if chosen else []
+        elif mode == "next_row_shared":
+            loads = list(sweep.shared_loads)
         else:
             loads = list(sweep.first_loads)
         lines = []
         for node_id in loads:
             access = self.loop.node(node_id).access
-            if access is None or (mode == "next_row" and access.row_terms != tuple(range(len(self.loop.rows)))):
+            if access is None or (
+                mode.startswith("next_row") and access.row_terms != tuple(range(len(self.loop.rows)))
+            ):
                 continue
             self._sections.add("prefetch")
             size = access.dtype.bits // 8
             distance = (
-                f"R * {size_text(access.row_width)} * {size}" if mode == "next_row" else mode.removeprefix("ahead_")
+                f"R * {size_text(access.row_width)} * {size}"
+                if mode.startswith("next_row")
+                else mode.removeprefix("ahead_")
             )
             every = min(8 // size, self.schedule.unroll)  # one request a cache line of 64 bytes
             guard = f"if (u % {every} == 0) " if every > 1 else ""

@@ -151,8 +151,8 @@ def _late_store(text: LoopText, store: Store, expressions: Expressions, sections
     at = place if offset == "0" else f"{place} + {offset}"
     return [
         f"// After the last row: write {access.tensor}.",
-        f"sweep<1>(0, {plain(size_text(access.window.width))}, [&](int64_t j, auto lanes, int) __attribute__((always_inline)) {{",
-        *indented([*body, f"store<false>({at} + j, {value}, lanes);"]),
+        f"sweep<1>({plain(size_text(access.window.width))}, [&](int64_t j, auto lanes, int) __attribute__((always_inline)) {{",
+        *indented([*body, f"store({at} + j, {value}, lanes);"]),
         "});",
     ]
 

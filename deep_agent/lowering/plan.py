@@ -1,7 +1,7 @@
 """Owns the order of work within a row: which pass over the columns computes, reduces, keeps and stores what."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deep_agent.lowering.expression import SPECIAL, Kind, NodeId, RowLoop, Space, Store
@@ -28,6 +28,8 @@ class Sweep:
     stores: tuple[Store, ...]
     first_loads: tuple[NodeId, ...]
     """Loads of tensor rows that no earlier pass has touched."""
+    shared_loads: tuple[NodeId, ...] = ()
+    """This sweep's share of all such loads of its width: memory is then asked for throughout a row, not in one pass."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class _Planner:
                 tuple(n for n in rows if ready[n] == index),
                 tuple(self._with_kept(index, sweep, kept) for sweep in sweeps),
             )
-            for index, sweeps in enumerate(drafts)
+            for index, sweeps in enumerate(_with_shares(drafts))
         )
         return Plan(
             passes=passes,
@@ -159,10 +161,7 @@ class _Planner:
 
     def _with_kept(self, index: int, sweep: Sweep, kept: set[NodeId]) -> Sweep:
         mine = tuple(n for n in sweep.nodes if n in kept and self._first_pass[n] == index)
-        return Sweep(
-            sweep.width, sweep.nodes, sweep.cached, mine, sweep.reductions, sweep.column_sums, sweep.stores,
-            sweep.first_loads,
-        )  # fmt: skip
+        return replace(sweep, kept=mine)
 
 
 _SPECIAL_COST = 8
@@ -206,6 +205,21 @@ def _live(loop: RowLoop) -> list[NodeId]:
             found.add(node_id)
             waiting.extend(loop.node(node_id).args)
     return sorted(found)
+
+
+def _with_shares(passes: Sequence[Sequence[Sweep]]) -> list[list[Sweep]]:
+    """Deal the first loads out, in turn, to the sweeps that have the same width."""
+    sweeps = [(index, sweep) for index, part in enumerate(passes) for sweep in part]
+    shares: list[list[NodeId]] = [[] for _ in sweeps]
+    for width in dict.fromkeys(sweep.width.text for _, sweep in sweeps):
+        alike = [place for place, (_, sweep) in enumerate(sweeps) if sweep.width.text == width]
+        loads = [node for place in alike for node in sweeps[place][1].first_loads]
+        for turn, node in enumerate(loads):
+            shares[alike[turn % len(alike)]].append(node)
+    dealt: list[list[Sweep]] = [[] for _ in passes]
+    for (index, sweep), share in zip(sweeps, shares, strict=True):
+        dealt[index].append(replace(sweep, shared_loads=tuple(share)))
+    return dealt
 
 
 def _width(store: Store) -> Size:

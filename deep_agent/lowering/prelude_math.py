@@ -53,7 +53,7 @@ template <int U> INLINE float lowest(const vec (&part)[U]) {
 POSITION = r"""
 struct Found { vec value; ivec column; };  // the highest of each lane and where it stood first; NaN is above all
 INLINE ivec counted(All) { return ivec{} - 1; }
-INLINE ivec counted(Some some) { return iota() < static_cast<int32_t>(some.n); }
+INLINE ivec counted(Some some) { return first(some.n); }
 INLINE ivec is_above(vec x, vec top) { return (x > top) | ((x != x) & (top == top)); }
 template <class L> INLINE void follow(Found& best, vec x, int64_t j, L lanes) {
   const ivec better = is_above(x, best.value) & counted(lanes);

@@ -12,7 +12,7 @@ typedef int32_t ivec __attribute__((vector_size(32)));   // integers, and truth 
 typedef uint32_t uvec __attribute__((vector_size(32)));
 
 struct All {};            // a whole vector
-struct Some { int64_t n; };  // its first n lanes: the ends of a row
+struct Some { int64_t n; };  // its first n lanes, up to all of them: the ends of a row
 
 INLINE vec splat(float x) { return vec{} + x; }
 INLINE ivec splat(bool x) { return ivec{} - static_cast<int32_t>(x); }
@@ -22,27 +22,50 @@ template <class To, class From> INLINE To bits(From x) { To y; static_assert(siz
 
 // The lanes that count keep their value, the others get one that changes nothing.
 INLINE vec keep(vec x, All, float) { return x; }
-INLINE vec keep(vec x, Some some, float otherwise) { return iota() < static_cast<int32_t>(some.n) ? x : splat(otherwise); }
+INLINE ivec first(int64_t n) { return iota() < static_cast<int32_t>(n); }
+INLINE vec keep(vec x, Some some, float otherwise) { return first(some.n) ? x : splat(otherwise); }
 
 template <class F> INLINE vec lanewise(vec x, F f) { for (int k = 0; k < LANES; ++k) x[k] = f(x[k]); return x; }
 
-// Go over `width` columns: `head` of them first, so that the stores that follow are aligned, then U vectors a turn.
-template <int U, class Body>
-INLINE void sweep(int64_t head, int64_t width, Body body) {
-  int64_t j = head < width ? head : width;
-  if (j > 0) body(int64_t{0}, Some{j}, 0);
-  for (; j + U * LANES <= width; j += U * LANES) {
+// Go over the columns from `j` to `end`, U vectors a turn while there are enough.
+template <int U, class Body> INLINE void whole_vectors(int64_t& j, int64_t end, Body body) {
+  for (; j + U * LANES <= end; j += U * LANES) {
 #pragma GCC unroll 8
     for (int u = 0; u < U; ++u) body(j + u * LANES, All{}, u);
   }
-  if (U > 1) for (; j + LANES <= width; j += LANES) body(j, All{}, 0);
+  if (U > 1) for (; j + LANES <= end; j += LANES) body(j, All{}, 0);
+}
+
+// Go over `width` columns.
+template <int U, class Body> INLINE void sweep(int64_t width, Body body) {
+  int64_t j = 0;
+  whole_vectors<U>(j, width, body);
   if (j < width) body(j, Some{width - j}, 0);
 }
 
-// Columns before the first place where a streaming store may go.
-template <class T> INLINE int64_t columns_to_boundary(const T* p) {
-  constexpr uintptr_t step = LANES * sizeof(T);
-  return static_cast<int64_t>((step - reinterpret_cast<uintptr_t>(p) % step) % step / sizeof(T));
+// Whether the column lies where a cache line starts.
+template <class T> INLINE bool starts_line(const T* out, int64_t column) {
+  return (reinterpret_cast<uintptr_t>(out) + static_cast<uintptr_t>(column) * sizeof(T)) % 64 == 0;
+}
+
+// The same for columns that are written past the cache, whole vectors only where they fill whole lines of every output:
+// a line that is written past the cache in part and into it in part costs as much as dozens of whole ones.
+// `out` has the narrowest type; outputs whose lines start at other columns than its lines do are written into the cache.
+template <int U, class Body, class T, class... More>
+INLINE void sweep_lines(int64_t width, Body body, const T* out, const More*... more) {
+  constexpr int64_t line = 64 / sizeof(T);
+  const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) / sizeof(T)) % line;
+  const int64_t to_line = past == 0 ? 0 : line - past;
+  const bool together = (starts_line(out, to_line) && ... && starts_line(more, to_line));
+  const int64_t head = together && to_line < width ? to_line : width;
+  const int64_t whole = head + (width - head) / line * line;
+  int64_t j = 0;
+  for (int64_t end = head;; end = width) {  // one loop for both ends keeps the code small
+    for (; j < end; j += LANES) body(j, Some{end - j < LANES ? end - j : LANES}, 0);
+    if (end == width) return;
+    j = head;
+    whole_vectors<U>(j, whole, body);
+  }
 }
 """
 
@@ -53,22 +76,36 @@ template <class T> __attribute__((noinline)) auto load_part(const T* p, int64_t 
   for (int64_t k = 0; k < n; ++k) part[k] = p[k];
   return load(part);
 }
+#ifdef __AVX__
+INLINE vec load_part(const float* p, int64_t n) { return __builtin_ia32_maskloadps256(reinterpret_cast<const vec*>(p), first(n)); }
+#endif
 template <class T> INLINE auto load(const T* p, All) { return load(p); }
-template <class T> INLINE auto load(const T* p, Some some) { return load_part(p, some.n); }
+template <class T> INLINE auto load(const T* p, Some some) { return some.n == LANES ? load(p) : load_part(p, some.n); }
 """
 
 STORE = r"""
-template <bool Streaming, class T, class V> INLINE void store(T* p, V x, All) {
-  // A row that starts elsewhere than its neighbours may be unaligned: then the plain store is the right one.
-  if (Streaming && reinterpret_cast<uintptr_t>(p) % (LANES * sizeof(T)) == 0) stream(p, x);
-  else put(p, x);
-}
 template <class T, class V> __attribute__((noinline)) void store_part(T* p, V x, int64_t n) {
   T part[LANES];
   put(part, x);
   for (int64_t k = 0; k < n; ++k) p[k] = part[k];
 }
-template <bool Streaming, class T, class V> INLINE void store(T* p, V x, Some some) { store_part(p, x, some.n); }
+#ifdef __AVX__
+INLINE void store_part(float* p, vec x, int64_t n) { __builtin_ia32_maskstoreps256(reinterpret_cast<vec*>(p), first(n), x); }
+#endif
+template <class T, class V> INLINE void store(T* p, V x, All) { put(p, x); }
+template <class T, class V> INLINE void store(T* p, V x, Some some) {
+  if (some.n == LANES) put(p, x);
+  else store_part(p, x, some.n);
+}
+// Past the cache, where whole lines are written.
+template <class T, class V> INLINE void store_line(T* p, V x, All) { stream(p, x); }
+template <class T, class V> INLINE void store_line(T* p, V x, Some some) { store(p, x, some); }
+// The same for rows that may start elsewhere in a line than the first of those handled together.
+template <class T, class V> INLINE void store_near_line(T* p, V x, All) {
+  if (reinterpret_cast<uintptr_t>(p) % (LANES * sizeof(T)) == 0) stream(p, x);
+  else put(p, x);
+}
+template <class T, class V> INLINE void store_near_line(T* p, V x, Some some) { store(p, x, some); }
 """
 
 FLOAT32 = r"""

@@ -11,7 +11,7 @@ from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.value import FrozenValue
 
 Choice = bool | int | str
-Prefetch = Literal["none", "ahead_512", "ahead_1024", "ahead_2048", "ahead_4096", "next_row"]
+Prefetch = Literal["none", "ahead_512", "ahead_1024", "ahead_2048", "ahead_4096", "next_row", "next_row_shared"]
 Exponential = Literal["accurate", "fast"]
 
 
@@ -28,7 +28,8 @@ class Schedule(FrozenValue):
     streaming_stores: bool = True
     """Write past the cache, which saves reading what is overwritten."""
     prefetch: Prefetch = "none"
-    """Ask for memory early: some bytes ahead, or the same place in the next row while this one is computed."""
+    """Ask for memory early: some bytes ahead, or the same place in the next row while this one is computed, all in the
+    pass with the most arithmetic or each pass for its share of the tensors."""
     exp: Exponential = "accurate"
     """accurate: relative error about 2e-7; fast: about 4e-6."""
 
@@ -72,13 +73,10 @@ def default_points(program: RowProgram, device: DeviceModel) -> tuple[dict[str, 
     space = search_space(program, device)
     n_rows = 2 if any(made.column_sums for made in (plan(loop, "all") for loop in program.loops)) else 1
     cache: RowCache = "costly" if _has_exponential(program) else "recompute"
+    prefetches = next((parameter.choices for parameter in space if parameter.name == "prefetch"), ())
+    next_row = "next_row_shared" if "next_row_shared" in prefetches else "next_row"
     guesses: list[dict[str, Choice]] = [
-        {
-            "row_cache": cache,
-            "unroll": 2,
-            "rows_together": n_rows,
-            "prefetch": "next_row",
-        },
+        {"row_cache": cache, "unroll": 4 if n_rows > 1 else 2, "rows_together": n_rows, "prefetch": next_row},
         {"row_cache": "all", "unroll": 4, "rows_together": n_rows, "prefetch": "ahead_1024"},
         {"row_cache": cache, "unroll": 4, "rows_together": 1, "prefetch": "next_row", "exp": "fast"},
         {"row_cache": "recompute", "unroll": 1, "rows_together": 4, "prefetch": "none", "streaming_stores": False},
@@ -109,9 +107,11 @@ def _threads(n_threads: int) -> tuple[int, ...]:
 
 
 def _prefetches(plans: list[Plan]) -> tuple[Prefetch, ...]:
-    if not any(sweep.first_loads for made in plans for part in made.passes for sweep in part.sweeps):
+    sweeps = [sweep for made in plans for part in made.passes for sweep in part.sweeps]
+    if not any(sweep.first_loads for sweep in sweeps):
         return ("none",)
-    return ("none", "ahead_512", "ahead_1024", "ahead_2048", "ahead_4096", "next_row")
+    near: tuple[Prefetch, ...] = ("none", "ahead_512", "ahead_1024", "ahead_2048", "ahead_4096", "next_row")
+    return (*near, "next_row_shared") if sum(bool(sweep.shared_loads) for sweep in sweeps) > 1 else near
 
 
 def _has_exponential(program: RowProgram) -> bool:

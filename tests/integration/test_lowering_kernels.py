@@ -41,7 +41,7 @@ def test_a_kernel_computes_what_the_reference_computes(case: Case, kernels: Path
 @pytest.mark.parametrize("case", CASES[::4], ids=lambda case: case.name)
 def test_rows_together_and_kept_in_scratch_change_no_result(case: Case, kernels: Path) -> None:
     check(
-        case, Schedule(row_cache="all", unroll=4, rows_together=4, prefetch="ahead_512", threads=2, exp="fast"), kernels
+        case, Schedule(row_cache="all", unroll=4, rows_together=4, prefetch="next_row_shared", threads=2, exp="fast"), kernels
     )
 
 
