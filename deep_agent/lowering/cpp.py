@@ -61,7 +61,7 @@ def lower(program: RowProgram, schedule: Schedule, *, definition: Definition, na
     )
     parts = [
         _head(program, schedule),
-        prelude(sections, exp=schedule.exp).strip("\n"),
+        prelude(sections, lanes=schedule.lanes, exp=schedule.exp).strip("\n"),
         _SCRATCH.strip("\n") if any(text.needs_scratch for text in texts) else "",
         arguments_struct(definition),
         "namespace {",

@@ -322,7 +322,8 @@ class LoopText:
                 if mode.startswith("next_row")
                 else mode.removeprefix("ahead_")
             )
-            every = min(8 // size, self.schedule.unroll)  # one request a cache line of 64 bytes
+            # One request a cache line of 64 bytes.
+            every = min(max(64 // (size * self.schedule.lanes), 1), self.schedule.unroll)
             guard = f"if (u % {every} == 0) " if every > 1 else ""
             lines.append(f"{guard}prefetch({self._use(access)}[r] + j, {distance});")
         return lines

@@ -24,18 +24,26 @@ _NEEDS = {
 }  # fmt: skip
 
 
-def prelude(sections: Iterable[str], *, exp: str) -> str:
+def prelude(sections: Iterable[str], *, lanes: int, exp: str) -> str:
     """Give the shared text with the named sections and what they need.
 
     Args:
         sections: keys of the table of sections.
+        lanes: elements of a vector, 8 or 16.
         exp: which polynomial the exponential uses, `accurate` or `fast`.
     """
     wanted = set(sections)
     for section in tuple(wanted):
         wanted.update(_with_needs(section))
     text = storage.BASE + "".join(body for name, body in _SECTIONS.items() if name in wanted)
-    return text.replace("@POLYNOMIAL@", maths.POLYNOMIALS[exp])
+    told = {
+        "@LANES@": str(lanes),
+        "@IOTA@": ", ".join(map(str, range(lanes))),
+        "@POLYNOMIAL@": maths.POLYNOMIALS[exp],
+    }
+    for mark, value in told.items():
+        text = text.replace(mark, value)
+    return text
 
 
 def _with_needs(section: str) -> set[str]:

@@ -2,14 +2,18 @@
 
 LARGER = r"""
 INLINE vec larger(vec a, vec b) {  // b where either is NaN
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+  return __builtin_ia32_maxps512_mask(a, b, vec{}, -1, 4);
+#elif LANES == 8 && defined(__AVX__)
   return __builtin_ia32_maxps256(a, b);
 #else
   return a > b ? a : b;
 #endif
 }
 INLINE vec smaller(vec a, vec b) {  // b where either is NaN
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+  return __builtin_ia32_minps512_mask(a, b, vec{}, -1, 4);
+#elif LANES == 8 && defined(__AVX__)
   return __builtin_ia32_minps256(a, b);
 #else
   return a < b ? a : b;
@@ -29,7 +33,9 @@ SUM = r"""
 template <int U> INLINE float total(const vec (&part)[U]) {
   vec all = part[0];
   for (int u = 1; u < U; ++u) all += part[u];
-  return ((all[0] + all[4]) + (all[2] + all[6])) + ((all[1] + all[5]) + (all[3] + all[7]));
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) all[k] += all[k + half];
+  return all[0];
 }
 """
 
@@ -134,7 +140,9 @@ INLINE float erf_any(float x) { return std::erf(x); }
 """
 
 ROUNDING = r"""
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+#define ROUNDED(mode, f) return __builtin_ia32_rndscaleps_mask(x, mode, vec{}, -1, 4)
+#elif LANES == 8 && defined(__AVX__)
 #define ROUNDED(mode, f) return __builtin_ia32_roundps256(x, mode)
 #else
 #define ROUNDED(mode, f) return lanewise(x, [](float y) { return f(y); })
@@ -151,7 +159,9 @@ INLINE float to_zero(float x) { return std::trunc(x); }
 
 ROOTS = r"""
 INLINE vec root(vec x) {
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+  return __builtin_ia32_sqrtps512_mask(x, vec{}, -1, 4);
+#elif LANES == 8 && defined(__AVX__)
   return __builtin_ia32_sqrtps256(x);
 #else
   return lanewise(x, [](float y) { return std::sqrt(y); });

@@ -6,10 +6,11 @@ BASE = r"""
 #endif
 #define INLINE inline __attribute__((always_inline))
 
-constexpr int64_t LANES = 8;  // elements handled by one vector operation
-typedef float vec __attribute__((vector_size(32)));
-typedef int32_t ivec __attribute__((vector_size(32)));   // integers, and truth values as 0 or -1
-typedef uint32_t uvec __attribute__((vector_size(32)));
+#define LANES @LANES@  // elements handled by one vector operation
+#define VECTOR(T) __attribute__((vector_size(LANES * sizeof(T))))
+typedef float vec VECTOR(float);
+typedef int32_t ivec VECTOR(int32_t);   // integers, and truth values as 0 or -1
+typedef uint32_t uvec VECTOR(uint32_t);
 
 struct All {};            // a whole vector
 struct Some { int64_t n; };  // its first n lanes, up to all of them: the ends of a row
@@ -17,7 +18,7 @@ struct Some { int64_t n; };  // its first n lanes, up to all of them: the ends o
 INLINE vec splat(float x) { return vec{} + x; }
 INLINE ivec splat(bool x) { return ivec{} - static_cast<int32_t>(x); }
 INLINE vec splat(int64_t x) { return vec{} + static_cast<float>(x); }
-INLINE ivec iota() { return ivec{0, 1, 2, 3, 4, 5, 6, 7}; }
+INLINE ivec iota() { return ivec{@IOTA@}; }
 template <class To, class From> INLINE To bits(From x) { To y; static_assert(sizeof(x) == sizeof(y), ""); __builtin_memcpy(&y, &x, sizeof(y)); return y; }
 
 // The lanes that count keep their value, the others get one that changes nothing.
@@ -76,7 +77,9 @@ template <class T> __attribute__((noinline)) auto load_part(const T* p, int64_t 
   for (int64_t k = 0; k < n; ++k) part[k] = p[k];
   return load(part);
 }
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+INLINE vec load_part(const float* p, int64_t n) { return __builtin_ia32_loadups512_mask(p, vec{}, static_cast<uint16_t>((1u << n) - 1)); }
+#elif LANES == 8 && defined(__AVX__)
 INLINE vec load_part(const float* p, int64_t n) { return __builtin_ia32_maskloadps256(reinterpret_cast<const vec*>(p), first(n)); }
 #endif
 template <class T> INLINE auto load(const T* p, All) { return load(p); }
@@ -89,7 +92,9 @@ template <class T, class V> __attribute__((noinline)) void store_part(T* p, V x,
   put(part, x);
   for (int64_t k = 0; k < n; ++k) p[k] = part[k];
 }
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+INLINE void store_part(float* p, vec x, int64_t n) { __builtin_ia32_storeups512_mask(p, x, static_cast<uint16_t>((1u << n) - 1)); }
+#elif LANES == 8 && defined(__AVX__)
 INLINE void store_part(float* p, vec x, int64_t n) { __builtin_ia32_maskstoreps256(reinterpret_cast<vec*>(p), first(n), x); }
 #endif
 template <class T, class V> INLINE void store(T* p, V x, All) { put(p, x); }
@@ -112,7 +117,9 @@ FLOAT32 = r"""
 INLINE vec load(const float* p) { vec x; __builtin_memcpy(&x, p, sizeof(x)); return x; }
 INLINE void put(float* p, vec x) { __builtin_memcpy(p, &x, sizeof(x)); }
 INLINE void stream(float* p, vec x) {
-#ifdef __AVX__
+#if LANES == 16 && defined(__AVX512F__)
+  __builtin_ia32_movntps512(p, x);
+#elif LANES == 8 && defined(__AVX__)
   __builtin_ia32_movntps256(p, x);
 #else
   put(p, x);
@@ -121,19 +128,19 @@ INLINE void stream(float* p, vec x) {
 """
 
 HALVES = r"""
-typedef uint16_t halves __attribute__((vector_size(16)));
-typedef short shorts __attribute__((vector_size(16)));
-typedef long long two_words __attribute__((vector_size(16)));
+typedef uint16_t halves VECTOR(uint16_t);
+typedef short shorts VECTOR(short);
+typedef long long words __attribute__((vector_size(2 * LANES)));
 // GCC's own conversions between element widths take several instructions, or go lane by lane.
 INLINE uvec widened_bits(halves x) {
-#ifdef __AVX2__
+#if LANES == 8 && defined(__AVX2__)
   return bits<uvec>(__builtin_ia32_pmovzxwd256(bits<shorts>(x)));
 #else
   return __builtin_convertvector(x, uvec);
 #endif
 }
 INLINE halves low_halves(uvec x) {  // of numbers below 2^16
-#ifdef __AVX2__
+#if LANES == 8 && defined(__AVX2__)
   const ivec y = bits<ivec>(x);
   return bits<halves>(__builtin_ia32_packusdw128(__builtin_ia32_vextractf128_si256(y, 0), __builtin_ia32_vextractf128_si256(y, 1)));
 #else
@@ -141,8 +148,10 @@ INLINE halves low_halves(uvec x) {  // of numbers below 2^16
 #endif
 }
 INLINE void stream_halves(void* p, halves x) {
-#ifdef __SSE2__
-  __builtin_ia32_movntdq(static_cast<two_words*>(p), bits<two_words>(x));
+#if LANES == 16 && defined(__AVX__)
+  __builtin_ia32_movntdq256(static_cast<words*>(p), bits<words>(x));
+#elif LANES == 8 && defined(__SSE2__)
+  __builtin_ia32_movntdq(static_cast<words*>(p), bits<words>(x));
 #else
   __builtin_memcpy(p, &x, sizeof(x));
 #endif
@@ -172,7 +181,10 @@ INLINE bfloat16 narrowed(float x, bfloat16) { return bfloat16{static_cast<uint16
 
 FLOAT16 = r"""
 struct float16 { uint16_t bits; };
-#ifdef __F16C__
+#if LANES == 16 && defined(__AVX512F__)
+INLINE vec widened(halves x) { return __builtin_ia32_vcvtph2ps512_mask(bits<shorts>(x), vec{}, -1, 4); }
+INLINE halves float16_packed(vec x) { return bits<halves>(__builtin_ia32_vcvtps2ph512_mask(x, 0, shorts{}, -1)); }
+#elif LANES == 8 && defined(__F16C__)
 INLINE vec widened(halves x) { return __builtin_ia32_vcvtph2ps256(bits<shorts>(x)); }
 INLINE halves float16_packed(vec x) { return bits<halves>(__builtin_ia32_vcvtps2ph256(x, 0)); }
 #else
@@ -189,14 +201,14 @@ INLINE float16 narrowed(float x, float16) { return float16{float16_packed(splat(
 """
 
 INT8 = r"""
-typedef int8_t bytes __attribute__((vector_size(8)));
+typedef int8_t bytes VECTOR(int8_t);
 INLINE float widened(int8_t x) { return x; }
 INLINE vec load(const int8_t* p) { bytes x; __builtin_memcpy(&x, p, sizeof(x)); return __builtin_convertvector(__builtin_convertvector(x, ivec), vec); }
 INLINE bytes int8_packed(vec x) {
   const ivec y = __builtin_convertvector(x, ivec);
-#ifdef __AVX2__
-  const auto words = __builtin_ia32_packssdw128(__builtin_ia32_vextractf128_si256(y, 0), __builtin_ia32_vextractf128_si256(y, 1));
-  const auto narrow = __builtin_ia32_packsswb128(words, words);
+#if LANES == 8 && defined(__AVX2__)
+  const auto short_lanes = __builtin_ia32_packssdw128(__builtin_ia32_vextractf128_si256(y, 0), __builtin_ia32_vextractf128_si256(y, 1));
+  const auto narrow = __builtin_ia32_packsswb128(short_lanes, short_lanes);
   bytes low;
   __builtin_memcpy(&low, &narrow, sizeof(low));
   return low;
@@ -206,7 +218,10 @@ INLINE bytes int8_packed(vec x) {
 }
 INLINE void put(int8_t* p, vec x) { const bytes y = int8_packed(x); __builtin_memcpy(p, &y, sizeof(y)); }
 INLINE void stream(int8_t* p, vec x) {
-#ifdef __x86_64__
+#if LANES == 16 && defined(__SSE2__)
+  typedef long long words __attribute__((vector_size(16)));
+  __builtin_ia32_movntdq(reinterpret_cast<words*>(p), bits<words>(int8_packed(x)));
+#elif LANES == 8 && defined(__x86_64__)
   __builtin_ia32_movnti64(reinterpret_cast<long long*>(p), bits<long long>(int8_packed(x)));
 #else
   put(p, x);
@@ -216,7 +231,7 @@ INLINE int8_t narrowed(float x, int8_t) { return static_cast<int8_t>(x); }
 """
 
 BOOL = r"""
-typedef int8_t truths __attribute__((vector_size(8)));
+typedef int8_t truths VECTOR(int8_t);
 INLINE bool widened(bool x) { return x; }
 INLINE ivec load(const bool* p) { truths x; __builtin_memcpy(&x, p, sizeof(x)); return __builtin_convertvector(x, ivec) != 0; }
 INLINE void put(bool* p, ivec x) { const truths y = __builtin_convertvector(x & 1, truths); __builtin_memcpy(p, &y, sizeof(y)); }

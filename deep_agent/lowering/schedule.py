@@ -1,7 +1,7 @@
 """Owns the schedule: how a row program is computed, and the space a search may look through."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ class Schedule(FrozenValue):
 
     row_cache: RowCache = "recompute"
     """What later passes over a row take from scratch instead of computing it again."""
+    lanes: Literal[8, 16] = 8
+    """Elements of a vector: 256 or 512 bits of float32."""
     unroll: Annotated[int, Field(ge=1, le=8)] = 2
     """Vectors handled in one turn of a loop over columns, each with an accumulator of its own."""
     rows_together: Annotated[int, Field(ge=1, le=4)] = 1
@@ -32,6 +34,10 @@ class Schedule(FrozenValue):
     pass with the most arithmetic or each pass for its share of the tensors."""
     exp: Exponential = "accurate"
     """accurate: relative error about 2e-7; fast: about 4e-6."""
+
+
+_WIDE_BYTES: Final = 64
+"""A vector register that holds 16 lanes."""
 
 
 class Parameter(FrozenValue):
@@ -58,6 +64,7 @@ def search_space(program: RowProgram, device: DeviceModel) -> tuple[Parameter, .
     sweeps = [sweep for made in plans for part in made.passes for sweep in part.sweeps]
     candidates = [
         Parameter(name="row_cache", choices=_row_caches(program)),
+        Parameter(name="lanes", choices=(8, 16) if sweeps and device.vector_bytes >= _WIDE_BYTES else (8,)),
         Parameter(name="unroll", choices=(1, 2, 4, 8) if sweeps else (1,)),
         Parameter(name="rows_together", choices=(1, 2, 4) if sweeps else (1,)),
         Parameter(name="threads", choices=_threads(device.n_threads)),
@@ -78,12 +85,18 @@ def default_points(program: RowProgram, device: DeviceModel) -> tuple[dict[str, 
     guesses: list[dict[str, Choice]] = [
         {"row_cache": cache, "unroll": 4 if n_rows > 1 else 2, "rows_together": n_rows, "prefetch": next_row},
         {"row_cache": "all", "unroll": 4, "rows_together": n_rows, "prefetch": "ahead_1024"},
-        {"row_cache": cache, "unroll": 4, "rows_together": 1, "prefetch": "next_row", "exp": "fast"},
+        {"row_cache": cache, "unroll": 4, "rows_together": 1, "prefetch": "next_row", "exp": "fast", "lanes": 16},
         {"row_cache": "recompute", "unroll": 1, "rows_together": 4, "prefetch": "none", "streaming_stores": False},
     ]
     points: list[dict[str, Choice]] = []
     for guess in guesses:
-        usual: dict[str, Choice] = {"threads": device.n_threads, "streaming_stores": True, "exp": "accurate", **guess}
+        usual: dict[str, Choice] = {
+            "lanes": 8,
+            "threads": device.n_threads,
+            "streaming_stores": True,
+            "exp": "accurate",
+            **guess,
+        }
         point = {p.name: usual[p.name] if usual[p.name] in p.choices else p.choices[0] for p in space}
         if point not in points:
             points.append(point)

@@ -52,6 +52,8 @@ class DeviceModel(FrozenValue):
     kind: Literal["cpu", "cuda"]
     n_threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads both the candidate and its baselines may use."""
+    vector_bytes: Annotated[int, Field(ge=0)] = 0
+    """Size of a CPU's vector register; 0 where it is not known, and on other devices."""
     bandwidth: Bandwidth
     mac_per_s: dict[DType, Rate]
     """Peak multiply-adds a second by operand type, on the fastest permitted data path."""

@@ -166,6 +166,7 @@ def _model(machine: Machine, n_threads: int, rates: dict[str, float], fingerprin
         name="cpu" if n_threads == 1 else f"cpu:{n_threads}",
         kind="cpu",
         n_threads=n_threads,
+        vector_bytes=int(rates["vector_bytes"]),
         bandwidth=Bandwidth(
             read_bytes_per_s=rates["read"],
             copy_bytes_per_s=rates["copy"],

@@ -3,6 +3,7 @@
 import itertools
 import random
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -33,22 +34,25 @@ def check(case: Case, schedule: Schedule, folder: Path) -> None:
         assert worst_error(outputs, reference(problem.definition, inputs)) < case.tolerance * loose, (shape, schedule)
 
 
+@pytest.mark.parametrize("lanes", [8, 16])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_kernel_computes_what_the_reference_computes(case: Case, kernels: Path) -> None:
-    check(case, Schedule(row_cache="costly", unroll=2, prefetch="next_row"), kernels)
+def test_a_kernel_computes_what_the_reference_computes(case: Case, lanes: Literal[8, 16], kernels: Path) -> None:
+    check(case, Schedule(row_cache="costly", lanes=lanes, unroll=2, prefetch="next_row"), kernels)
 
 
 @pytest.mark.parametrize("case", CASES[::4], ids=lambda case: case.name)
 def test_rows_together_and_kept_in_scratch_change_no_result(case: Case, kernels: Path) -> None:
     check(
-        case, Schedule(row_cache="all", unroll=4, rows_together=4, prefetch="next_row_shared", threads=2, exp="fast"), kernels
+        case,
+        Schedule(row_cache="all", unroll=4, rows_together=4, prefetch="next_row_shared", threads=2, exp="fast"),
+        kernels,
     )
 
 
 @pytest.mark.parametrize("name", ["softmax", "layernorm_backward", "rope"])
 def test_any_point_of_the_search_space_is_right(name: str, kernels: Path) -> None:
     case = BY_NAME[name]
-    space = search_space(traced_program(case.problem()), make_device(n_threads=2))
+    space = search_space(traced_program(case.problem()), make_device(n_threads=2, vector_bytes=64))
     points = [
         dict(zip([p.name for p in space], choice, strict=True))
         for choice in itertools.product(*[p.choices for p in space])

@@ -26,8 +26,8 @@ def program(name: str) -> RowProgram:
     return found
 
 
-def names(name: str, n_threads: int = 1) -> set[str]:
-    return {parameter.name for parameter in search_space(program(name), make_device(n_threads=n_threads))}
+def names(name: str, **device: int) -> set[str]:
+    return {parameter.name for parameter in search_space(program(name), make_device(**device))}
 
 
 def test_only_what_matters_for_a_program_is_searched():
@@ -38,11 +38,13 @@ def test_only_what_matters_for_a_program_is_searched():
     assert "streaming_stores" not in names("weight_gradient")
     assert "threads" not in names("softmax")
     assert "threads" in names("softmax", n_threads=4)
+    assert "lanes" not in names("softmax", vector_bytes=32)
+    assert "lanes" in names("softmax", vector_bytes=64)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_seeds_lie_in_the_space_and_differ(name: str):
-    device = make_device(n_threads=2)
+    device = make_device(n_threads=2, vector_bytes=64)
     space = {parameter.name: parameter.choices for parameter in search_space(program(name), device)}
     seeds = default_points(program(name), device)
     assert 2 <= len(seeds) <= 4
@@ -57,7 +59,8 @@ def test_seeds_lie_in_the_space_and_differ(name: str):
 def test_every_point_has_a_schedule_and_a_kernel(name: str, rng):
     made = program(name)
     point = {
-        parameter.name: rng.choice(parameter.choices) for parameter in search_space(made, make_device(n_threads=4))
+        parameter.name: rng.choice(parameter.choices)
+        for parameter in search_space(made, make_device(n_threads=4, vector_bytes=64))
     }
     schedule = schedule_from(point)
     assert all(getattr(schedule, key) == value for key, value in point.items())
@@ -70,6 +73,14 @@ def test_every_point_has_a_schedule_and_a_kernel(name: str, rng):
 def test_a_point_outside_every_space_is_refused(point):
     with pytest.raises(ValidationError):
         schedule_from(point)
+
+
+def test_each_pass_asks_for_its_share_of_the_next_row():
+    (loop,) = program("rmsnorm").loops
+    sweeps = [sweep for part in plan(loop, "recompute").passes for sweep in part.sweeps]
+    first = sorted(node for sweep in sweeps for node in sweep.first_loads)
+    assert sorted(node for sweep in sweeps for node in sweep.shared_loads) == first
+    assert max(len(sweep.shared_loads) for sweep in sweeps) <= -(-len(first) // len(sweeps))
 
 
 def test_kept_exponentials_are_computed_once():
