@@ -78,13 +78,16 @@ def search_space(program: RowProgram, device: DeviceModel) -> tuple[Parameter, .
 def default_points(program: RowProgram, device: DeviceModel) -> tuple[dict[str, Choice], ...]:
     """Give points to start a search from, the best guess first; each has a value for every parameter."""
     space = search_space(program, device)
-    n_rows = 2 if any(made.column_sums for made in (plan(loop, "all") for loop in program.loops)) else 1
+    has_sums = any(made.column_sums for made in (plan(loop, "all") for loop in program.loops))
     cache: RowCache = "costly" if _has_exponential(program) else "recompute"
     prefetches = next((parameter.choices for parameter in space if parameter.name == "prefetch"), ())
     next_row = "next_row_shared" if "next_row_shared" in prefetches else "next_row"
     guesses: list[dict[str, Choice]] = [
-        {"row_cache": cache, "unroll": 4 if n_rows > 1 else 2, "rows_together": n_rows, "prefetch": next_row},
-        {"row_cache": "all", "unroll": 4, "rows_together": n_rows, "prefetch": "ahead_1024"},
+        # Rows handled together read and write the running sums of the columns once between them.
+        {"row_cache": cache, "unroll": 1, "rows_together": 4, "prefetch": next_row}
+        if has_sums
+        else {"row_cache": cache, "unroll": 2, "rows_together": 1, "prefetch": next_row},
+        {"row_cache": "all", "unroll": 4, "rows_together": 2 if has_sums else 1, "prefetch": "ahead_1024"},
         {"row_cache": cache, "unroll": 4, "rows_together": 1, "prefetch": "next_row", "exp": "fast", "lanes": 16},
         {"row_cache": "recompute", "unroll": 1, "rows_together": 4, "prefetch": "none", "streaming_stores": False},
     ]
