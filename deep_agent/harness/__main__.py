@@ -10,7 +10,7 @@ import socket
 import sys
 from pathlib import Path
 
-from deep_agent.harness.arm import Zygote
+from deep_agent.harness.arms.arm import Zygote
 from deep_agent.harness.folders import Folders
 
 

@@ -10,12 +10,12 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from deep_agent.harness.arm import Arm, ArmFailed, ArmLimits, Zygote
+from deep_agent.harness.answers.stage import Desk, Stage
+from deep_agent.harness.arms.arm import Arm, ArmFailed, ArmLimits, Zygote
+from deep_agent.harness.arms.loading import load
+from deep_agent.harness.arms.places import Place
 from deep_agent.harness.baselines import BaselineSource
-from deep_agent.harness.loading import load
-from deep_agent.harness.places import Place
-from deep_agent.harness.stage import Desk, Stage
-from deep_agent.harness.timers import Timer
+from deep_agent.harness.timing.timers import Timer
 from deep_agent.problem.definition import Definition
 
 BASELINE_TIMEOUT_S: Final = 240.0

@@ -13,14 +13,14 @@ from typing import Final
 import torch
 
 from deep_agent.errors import HarnessFailed, InvalidInput
-from deep_agent.harness.arm import ArmFailed
+from deep_agent.harness.answers.examination import HiddenCase, hidden_cases
+from deep_agent.harness.answers.input_sets import make_input_set
+from deep_agent.harness.answers.inputs import Case
+from deep_agent.harness.answers.reference import Reference
+from deep_agent.harness.answers.stage import Stage
+from deep_agent.harness.arms.arm import ArmFailed
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace, start_baseline, time_side_by_side
 from deep_agent.harness.baselines import BaselineSource, baseline_sources
-from deep_agent.harness.examination import HiddenCase, hidden_cases
-from deep_agent.harness.input_sets import make_input_set
-from deep_agent.harness.inputs import Case
-from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import Stage
 from deep_agent.problem.evaluation import Baseline
 from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem

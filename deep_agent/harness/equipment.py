@@ -6,10 +6,10 @@ from random import Random
 from typing import Final, Literal
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.burst_timer import BurstTimer
-from deep_agent.harness.places import CudaDevice, Host, Place
-from deep_agent.harness.stage import CacheFlush
-from deep_agent.harness.timers import CallTimer, Timer
+from deep_agent.harness.answers.stage import CacheFlush
+from deep_agent.harness.arms.places import CudaDevice, Host, Place
+from deep_agent.harness.timing.burst_timer import BurstTimer
+from deep_agent.harness.timing.timers import CallTimer, Timer
 
 _DEFAULT_CACHE_BYTES: Final = 32 * 2**20
 

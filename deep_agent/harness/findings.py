@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from deep_agent.harness.compare import Comparison
-from deep_agent.harness.samples import Samples
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.timing.samples import Samples
 from deep_agent.problem.evaluation import WorkloadEvaluation
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import Workload

@@ -15,19 +15,19 @@ from typing import Final
 import psutil
 
 from deep_agent.errors import HarnessFailed, InvalidInput
-from deep_agent.harness.arm import ArmLimits, Zygote
+from deep_agent.harness.arms.arm import ArmLimits, Zygote
+from deep_agent.harness.arms.places import CudaDevice, Place
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.bench import Bench, Progress
-from deep_agent.harness.build import Builder, NotBuilt
+from deep_agent.harness.builds.build import Builder, NotBuilt
+from deep_agent.harness.builds.toolchains import obstacle
 from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thread_count
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
-from deep_agent.harness.places import CudaDevice, Place
 from deep_agent.harness.profiling.cpu import CpuProfiling
-from deep_agent.harness.rounds import Rounds, protocol_of
-from deep_agent.harness.statistics import log_ratios, ratio
-from deep_agent.harness.timers import Timer
-from deep_agent.harness.toolchains import obstacle
+from deep_agent.harness.timing.rounds import Rounds, protocol_of
+from deep_agent.harness.timing.statistics import log_ratios, ratio
+from deep_agent.harness.timing.timers import Timer
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
 from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest, Ratio
 from deep_agent.problem.footprint import check_fits, workload_bytes

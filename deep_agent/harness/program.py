@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 
 from deep_agent import errors
-from deep_agent.harness.arm import Zygote
+from deep_agent.harness.arms.arm import Zygote
 from deep_agent.harness.folders import Folders
 from deep_agent.harness.judge import DeviceJudge
 from deep_agent.problem.evaluation import EvaluationRequest

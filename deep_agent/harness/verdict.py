@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from deep_agent.harness.arm import Arm, ArmFailed, blaming
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.answers.examination import examine_hidden
+from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
+from deep_agent.harness.arms.arm import Arm, ArmFailed, blaming
+from deep_agent.harness.arms.loading import load
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace
 from deep_agent.harness.bench import Bench
-from deep_agent.harness.compare import Comparison
-from deep_agent.harness.examination import examine_hidden
 from deep_agent.harness.findings import correct, not_run, timed, wrong
-from deep_agent.harness.loading import load
-from deep_agent.harness.rounds import HOPELESS_BELOW, Protocol, Rounds, protocol_of
-from deep_agent.harness.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
-from deep_agent.harness.statistics import MIN_RESOLUTION, LogRatios, is_hopeless, log_ratios, ratio
-from deep_agent.harness.timers import audit_children
+from deep_agent.harness.timing.rounds import HOPELESS_BELOW, Protocol, Rounds, protocol_of
+from deep_agent.harness.timing.statistics import MIN_RESOLUTION, LogRatios, is_hopeless, log_ratios, ratio
+from deep_agent.harness.timing.timers import audit_children
 from deep_agent.problem.evaluation import Ratio, WorkloadEvaluation
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus

@@ -13,7 +13,7 @@ import psutil
 from rich.text import Text
 
 from deep_agent.errors import DeepAgentError, InvalidInput
-from deep_agent.harness.toolchains import TOOLCHAINS, Find, Toolchain, find, missing
+from deep_agent.harness.builds.toolchains import TOOLCHAINS, Find, Toolchain, find, missing
 from deep_agent.problem.cardfacts import CardFacts, compare
 from deep_agent.problem.cards import spec_of_card
 from deep_agent.problem.value import FrozenValue

@@ -55,8 +55,8 @@ BAD_IMPORTS = {
     "door in a door": ("services/api/__init__.py", "import services.cli.main", "Doors are strangers"),
     "settings in a capability": ("deep_agent/executor/submit.py", "import deep_agent.settings", "imports run down"),
     "judge in the child": (
-        "deep_agent/harness/child.py",
-        "from deep_agent.harness import compare",
+        "deep_agent/harness/sandbox/child.py",
+        "from deep_agent.harness.answers import compare",
         "holds no judging code",
     ),
     "circle inside a room": (

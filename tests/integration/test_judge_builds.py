@@ -4,9 +4,9 @@ import pytest
 from builders import DOUBLE_CPP, make_python_solution, make_solution
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.build import Builder
+from deep_agent.harness.builds.build import Builder
+from deep_agent.harness.builds.toolchains import TOOLCHAINS, find
 from deep_agent.harness.client import JudgeProcess
-from deep_agent.harness.toolchains import TOOLCHAINS, find
 from deep_agent.problem.evaluation import EvaluationRequest
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import BuildSpec, Language, SourceFile

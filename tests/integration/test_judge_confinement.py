@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration
 CONFINED = """
 import json, os, sys
 from pathlib import Path
-from deep_agent.harness.confine import enter_namespaces, seal_files
+from deep_agent.harness.sandbox.confine import enter_namespaces, seal_files
 
 needed, hidden, beside = map(Path, sys.argv[1:])
 assert enter_namespaces()

@@ -22,14 +22,16 @@ from typing import Final, Self
 import psutil
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.arm import Arm, ArmFailed
+from deep_agent.harness.answers.input_sets import make_input_set
+from deep_agent.harness.answers.inputs import Case
+from deep_agent.harness.answers.reference import Reference
+from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, Desk, Stage, refusal
+from deep_agent.harness.arms.arm import Arm, ArmFailed
+from deep_agent.harness.arms.loading import load
 from deep_agent.harness.baseline_arms import Workplace
-from deep_agent.harness.build import NotBuilt, compile_in
-from deep_agent.harness.compilers import Gxx
+from deep_agent.harness.builds.build import NotBuilt, compile_in
+from deep_agent.harness.builds.compilers import Gxx
 from deep_agent.harness.folders import PROGRAM_PATH
-from deep_agent.harness.input_sets import make_input_set
-from deep_agent.harness.inputs import Case
-from deep_agent.harness.loading import load
 from deep_agent.harness.profiling.compiler_report import (
     REPORT_FILE,
     REPORT_FLAGS,
@@ -40,9 +42,7 @@ from deep_agent.harness.profiling.compiler_report import (
 from deep_agent.harness.profiling.cpu_rules import CpuObservation, diagnose, resource_figures
 from deep_agent.harness.profiling.disassembly import InstructionMix, instruction_mix
 from deep_agent.harness.profiling.perf import SOFTWARE, Counts, parse_perf, perf_command
-from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import CALL_TIMEOUT_S, Desk, Stage, refusal
-from deep_agent.harness.timers import CallTimer
+from deep_agent.harness.timing.timers import CallTimer
 from deep_agent.harness.verdict import LOAD_TIMEOUT_S, Prepared
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 from builders import DOUBLE_CPP, make_solution
 
-from deep_agent.harness import build as build_module
-from deep_agent.harness import compilers
-from deep_agent.harness.build import Builder, Built, NotBuilt, build_key
-from deep_agent.harness.compilers import Gxx, Nvcc
-from deep_agent.harness.machinecode import machine_code_hash
+from deep_agent.harness.builds import build as build_module
+from deep_agent.harness.builds import compilers
+from deep_agent.harness.builds.build import Builder, Built, NotBuilt, build_key
+from deep_agent.harness.builds.compilers import Gxx, Nvcc
+from deep_agent.harness.builds.machinecode import machine_code_hash
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language, SourceFile
 
 PLAIN = """#include <math.h>

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from deep_agent.harness.arm import CallTiming
-from deep_agent.harness.burst_timer import PROCESS_RESOLUTION, BurstTimer
-from deep_agent.harness.samples import Samples
-from deep_agent.harness.timers import Overhead
+from deep_agent.harness.arms.arm import CallTiming
+from deep_agent.harness.timing.burst_timer import PROCESS_RESOLUTION, BurstTimer
+from deep_agent.harness.timing.samples import Samples
+from deep_agent.harness.timing.timers import Overhead
 from deep_agent.problem.trace import EvaluationStatus
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep_agent.harness.compare import FAR_FACTOR, agrees, compare
+from deep_agent.harness.answers.compare import FAR_FACTOR, agrees, compare
 from deep_agent.problem.trace import EvaluationStatus
 from deep_agent.problem.workload import ToleranceSpec
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.inputs import DISTRIBUTIONS, Case, make_inputs
-from deep_agent.harness.reference import Reference
+from deep_agent.harness.answers.inputs import DISTRIBUTIONS, Case, make_inputs
+from deep_agent.harness.answers.reference import Reference
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.workload import Workload
 

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 import torch
 
-from deep_agent.harness.memory import ALIGNMENT_BYTES, DIGEST_WORDS, RED_ZONE_BYTES, sealed_file
-from deep_agent.harness.places import Host
+from deep_agent.harness.arms.memory import ALIGNMENT_BYTES, DIGEST_WORDS, RED_ZONE_BYTES, sealed_file
+from deep_agent.harness.arms.places import Host
 from deep_agent.problem.dtype import DType
 
 SPECS = {"a": ((3, 5), DType.FLOAT32), "b": ((7,), DType.INT64), "c": ((0, 4), DType.BFLOAT16), "d": ((9,), DType.BOOL)}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep_agent.harness.statistics import is_hopeless, is_precise, log_ratios, ratio
+from deep_agent.harness.timing.statistics import is_hopeless, is_precise, log_ratios, ratio
 
 times = st.lists(st.floats(1.0, 1e6), min_size=2, max_size=40)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from deep_agent.harness.toolchains import TOOLCHAINS, Need, find, missing, obstacle
+from deep_agent.harness.builds.toolchains import TOOLCHAINS, Need, find, missing, obstacle
 from deep_agent.problem.solution import Language
 
 

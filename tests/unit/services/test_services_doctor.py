@@ -1,6 +1,6 @@
 """What the doctor says of languages: each one, whether it can be built here, and how to get it."""
 
-from deep_agent.harness.toolchains import Need
+from deep_agent.harness.builds.toolchains import Need
 from deep_agent.problem.solution import Language
 from services.cli.doctor import _languages
 

@@ -1,6 +1,6 @@
 import torch
 
-import deep_agent.harness.compare as theirs
+import deep_agent.harness.answers.compare as theirs
 
 
 def run(x):

@@ -1,6 +1,6 @@
 import torch
 
-from deep_agent.harness import child
+from deep_agent.harness.sandbox import child
 
 late = []
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from deep_agent.errors import HarnessFailed
-from deep_agent.harness.compile_sandbox import BROKEN, sandboxed
-from deep_agent.harness.compilers import Compiler, Gxx, Nvcc, include_folders
+from deep_agent.harness.builds.compile_sandbox import BROKEN, sandboxed
+from deep_agent.harness.builds.compilers import Compiler, Gxx, Nvcc, include_folders
+from deep_agent.harness.builds.machinecode import machine_code_hash
 from deep_agent.harness.folders import PROGRAM_PATH
-from deep_agent.harness.machinecode import machine_code_hash
 from deep_agent.problem.solution import Solution
 
 BUILD_TIMEOUT_S: Final = 120.0
@@ -146,7 +146,7 @@ def compile_in(
             "PATH": PROGRAM_PATH,
             "LANG": "C",
             "TMPDIR": "..",
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Runs a compiler where it sees only its sources and the system's headers.
 
-`python -S -m deep_agent.harness.compile_sandbox STAGING READABLE... -- COMMAND`.
+`python -S -m deep_agent.harness.builds.compile_sandbox STAGING READABLE... -- COMMAND`.
 
 A compiler is fed hostile text that includes, embeds and instantiates what it likes. Where the kernel allows
 namespaces it gets a root folder of its own; limits hold everywhere.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from deep_agent.harness.confine import drop_capabilities, enter_namespaces, make_read_only
+from deep_agent.harness.sandbox.confine import drop_capabilities, enter_namespaces, make_read_only
 
 _SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/dev/null")
 BROKEN: Final = "the compiler's own root folder cannot be made"
@@ -31,7 +31,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def sandboxed(command: Sequence[str], staging: Path, readable: Sequence[str]) -> list[str]:
     """Wrap a command that runs in `staging/src`; `readable` are folders it may read beside the system's."""
-    return [sys.executable, "-S", "-m", "deep_agent.harness.compile_sandbox", str(staging), *readable, "--", *command]
+    return [
+        sys.executable,
+        "-S",
+        "-m",
+        "deep_agent.harness.builds.compile_sandbox",
+        str(staging),
+        *readable,
+        "--",
+        *command,
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,13 +12,13 @@ from typing import Final
 import torch
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.arm import Arm, ArmFailed
-from deep_agent.harness.compare import Comparison, compare
-from deep_agent.harness.input_sets import make_input_set
-from deep_agent.harness.inputs import DISTRIBUTIONS, Case
-from deep_agent.harness.places import Place
-from deep_agent.harness.reference import Reference
-from deep_agent.harness.stage import Stage, refusal
+from deep_agent.harness.answers.compare import Comparison, compare
+from deep_agent.harness.answers.input_sets import make_input_set
+from deep_agent.harness.answers.inputs import DISTRIBUTIONS, Case
+from deep_agent.harness.answers.reference import Reference
+from deep_agent.harness.answers.stage import Stage, refusal
+from deep_agent.harness.arms.arm import Arm, ArmFailed
+from deep_agent.harness.arms.places import Place
 from deep_agent.problem.axes import VarAxis
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.workload import Workload

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
-from deep_agent.harness.arm import CallTiming
-from deep_agent.harness.statistics import MIN_RESOLUTION, log_ratios, ratio
+from deep_agent.harness.arms.arm import CallTiming
+from deep_agent.harness.timing.statistics import MIN_RESOLUTION, log_ratios, ratio
 from deep_agent.problem.evaluation import ArmTiming, Ratio
 
 

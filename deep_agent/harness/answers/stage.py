@@ -13,13 +13,13 @@ from typing import Final
 
 import torch
 
-from deep_agent.harness.arm import Arm, ArmFailed, CallTiming
-from deep_agent.harness.compare import Comparison, agrees, compare
-from deep_agent.harness.input_sets import InputSet
-from deep_agent.harness.memory import DIGEST_WORDS, Region
-from deep_agent.harness.places import Place
-from deep_agent.harness.reference import Reference
-from deep_agent.harness.wire import Finding, Verb
+from deep_agent.harness.answers.compare import Comparison, agrees, compare
+from deep_agent.harness.answers.input_sets import InputSet
+from deep_agent.harness.answers.reference import Reference
+from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming
+from deep_agent.harness.arms.memory import DIGEST_WORDS, Region
+from deep_agent.harness.arms.places import Place
+from deep_agent.harness.sandbox.wire import Finding, Verb
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import Workload
 

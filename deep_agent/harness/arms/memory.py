@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import torch
 
 from deep_agent.errors import HarnessFailed, ResourceExhausted
-from deep_agent.harness.driver import DeviceBlock, DriverError
+from deep_agent.harness.sandbox.driver import DeviceBlock, DriverError
 from deep_agent.problem.dtype import DType
 
 PAGE_BYTES: Final = 4096

@@ -8,12 +8,12 @@ from dataclasses import astuple, dataclass, replace
 from statistics import median
 from typing import Final, Protocol
 
-from deep_agent.harness.arm import Arm, CallTiming
-from deep_agent.harness.compare import Comparison
-from deep_agent.harness.samples import Samples
-from deep_agent.harness.stage import CALL_TIMEOUT_S, CacheFlush, Desk, Stage
-from deep_agent.harness.statistics import MIN_RESOLUTION
-from deep_agent.harness.wire import Verb
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, CacheFlush, Desk, Stage
+from deep_agent.harness.arms.arm import Arm, CallTiming
+from deep_agent.harness.sandbox.wire import Verb
+from deep_agent.harness.timing.samples import Samples
+from deep_agent.harness.timing.statistics import MIN_RESOLUTION
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 SHORT_CALL_US: Final = 300.0

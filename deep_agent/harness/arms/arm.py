@@ -23,7 +23,7 @@ import psutil
 
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.folders import PROGRAM_PATH
-from deep_agent.harness.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
+from deep_agent.harness.sandbox.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
 
 START_TIMEOUT_S: Final = 120.0
 _LOG_BYTES: Final = 16 * 1024
@@ -107,7 +107,7 @@ class Zygote:
             "MALLOC_TRIM_THRESHOLD_": "-1",
             "MALLOC_TOP_PAD_": str(64 * 2**20),
             **_OPENMP,
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
             # A process that forks must have one thread.
             **dict.fromkeys(_THREAD_VARIABLES, "1"),
             "TORCHINDUCTOR_CACHE_DIR": str(cache),
@@ -115,7 +115,7 @@ class Zygote:
         }
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deep_agent.harness.zygote", str(theirs.fileno())],
+                [sys.executable, "-m", "deep_agent.harness.sandbox.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -16,13 +16,13 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from deep_agent.harness.arm import Arm, ArmFailed, CallTiming, blaming
-from deep_agent.harness.compare import Comparison
-from deep_agent.harness.places import CudaDevice
-from deep_agent.harness.samples import Samples
-from deep_agent.harness.stage import Desk, Stage
-from deep_agent.harness.timers import Overhead, refused_as_hack
-from deep_agent.harness.wire import Verb
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.answers.stage import Desk, Stage
+from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming, blaming
+from deep_agent.harness.arms.places import CudaDevice
+from deep_agent.harness.sandbox.wire import Verb
+from deep_agent.harness.timing.samples import Samples
+from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 
 BURST_US: Final = 4000.0
 """Device time a burst aims for."""

@@ -2,9 +2,9 @@
 
 import os
 
-from deep_agent.harness.arm import Arm
-from deep_agent.harness.memory import sealed_file
-from deep_agent.harness.wire import Verb
+from deep_agent.harness.arms.arm import Arm
+from deep_agent.harness.arms.memory import sealed_file
+from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.solution import Solution
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from deep_agent.harness.arm import ArmFailed, blaming
-from deep_agent.harness.compare import Comparison
-from deep_agent.harness.samples import Samples
-from deep_agent.harness.stage import Desk, Stage, refusal
-from deep_agent.harness.statistics import is_hopeless, is_precise
-from deep_agent.harness.timers import Overhead, Timer
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.answers.stage import Desk, Stage, refusal
+from deep_agent.harness.arms.arm import ArmFailed, blaming
+from deep_agent.harness.timing.samples import Samples
+from deep_agent.harness.timing.statistics import is_hopeless, is_precise
+from deep_agent.harness.timing.timers import Overhead, Timer
 
 HOPELESS_BELOW: Final = 0.97
 

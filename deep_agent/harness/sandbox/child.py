@@ -19,8 +19,8 @@ from typing import Any, Final, TypeAlias
 import torch
 import tvm_ffi
 
-from deep_agent.harness.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
-from deep_agent.harness.wire import Finding, Verb, receive_request, send_reply
+from deep_agent.harness.sandbox.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
+from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
 

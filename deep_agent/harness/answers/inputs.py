@@ -13,7 +13,7 @@ from typing import Final, Literal
 import torch
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.reference import Argument, Reference
+from deep_agent.harness.answers.reference import Argument, Reference
 from deep_agent.problem.definition import TensorSpec
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.workload import CustomInput, SafetensorsInput, ScalarInput, Workload

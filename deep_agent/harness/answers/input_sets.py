@@ -8,10 +8,10 @@ from typing import Final
 
 import torch
 
-from deep_agent.harness.inputs import Case, make_inputs
-from deep_agent.harness.memory import Region
-from deep_agent.harness.places import Place
-from deep_agent.harness.reference import Argument, Reference
+from deep_agent.harness.answers.inputs import Case, make_inputs
+from deep_agent.harness.answers.reference import Argument, Reference
+from deep_agent.harness.arms.memory import Region
+from deep_agent.harness.arms.places import Place
 from deep_agent.problem.workload import CustomInput
 
 _SHARE_CHANGED: Final = 512

@@ -19,8 +19,8 @@ import torch
 import torch._dynamo
 import torch._inductor.compile_fx  # loaded once here, so that no arm pays for it
 
-from deep_agent.harness.child import ArmProcess
-from deep_agent.harness.confine import (
+from deep_agent.harness.sandbox.child import ArmProcess
+from deep_agent.harness.sandbox.confine import (
     die_with_parent,
     drop_capabilities,
     enter_namespaces,

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import torch
 
-from deep_agent.harness.memory import DeviceMemory, HostMemory, Region
+from deep_agent.harness.arms.memory import DeviceMemory, HostMemory, Region
 from deep_agent.problem.dtype import DType
 
 Specs = Mapping[str, tuple[tuple[int, ...], DType]]

@@ -1,0 +1,1 @@
+"""From a solution's sources to what an arm loads: compilers, their sandbox, their cache."""

@@ -1,0 +1,1 @@
+"""How long arms take, side by side, and what that shows."""
