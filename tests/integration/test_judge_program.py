@@ -64,11 +64,13 @@ def test_a_problem_is_characterised_with_every_baseline_and_the_noise(judge, tmp
     assert any("baseline" in step for step in steps)
 
 
-def test_the_librarys_own_call_passes_and_is_not_called_faster_beyond_doubt(judge, tmp_path):
+def test_the_librarys_own_call_passes_and_gains_nothing_to_speak_of(judge, tmp_path):
     request = EvaluationRequest(problem_dir=problem(tmp_path), solution=python_solution(), device="cpu")
     found = judge.evaluate(request)
     assert found.passed, found.message
-    assert not found.is_faster
+    # One verdict in a hundred may call equals different; `benchmarks/aa.py` counts them. None may do so by much.
+    assert found.speedup is not None
+    assert found.speedup.low < 1.05
     assert found.noise is not None
     assert found.seed
     assert found.confinement
