@@ -44,6 +44,8 @@ def timed(before: WorkloadEvaluation, samples: Samples, baseline_name: str) -> W
             "speedup": samples.ratio("baseline", "candidate"),
             "gain": samples.ratio("incumbent", "candidate") if "incumbent" in present else None,
             "noise": samples.ratio("baseline", "twin") if "twin" in present else None,
+            "device_state": samples.device_state,
+            "sustained": samples.sustained,
         }
     )
 

@@ -38,6 +38,35 @@ class ArmTiming(FrozenValue):
     """Median processor time of a call, summed over the arm's threads."""
 
 
+class DeviceState(FrozenValue):
+    """What a card did while its arms were timed; it is never told what to do."""
+
+    sm_clock_mhz: Positive
+    """Mean over samples, as for the memory's clock and the power."""
+    sm_clock_low_mhz: Positive
+    sm_clock_high_mhz: Positive
+    memory_clock_mhz: Positive
+    power_w: Annotated[float, Field(ge=0)]
+    temperature_c: float
+    """The highest."""
+    throttled_by: tuple[str, ...] = ()
+    """What held the clocks back at any sample, in words."""
+    n_samples: Annotated[int, Field(ge=1)]
+
+
+class SustainedTiming(FrozenValue):
+    """Calls without a pause, over rotated buffers, the cache not emptied: the rate of a chip that is warm."""
+
+    candidate_us: Positive
+    """Time a call on the judge's clock, over at least `seconds`."""
+    baseline_us: Positive
+    seconds: Positive
+    """How long each arm ran."""
+    candidate_j: float | None = None
+    """Energy a call, in joules; None where the card has no counter."""
+    baseline_j: float | None = None
+
+
 class WorkloadEvaluation(FrozenValue):
     """The judge's finding for one solution and one workload."""
 
@@ -55,6 +84,10 @@ class WorkloadEvaluation(FrozenValue):
     """Incumbent over candidate, when an incumbent was given."""
     noise: Ratio | None = None
     """Baseline over its twin: what this machine calls a difference when there is none."""
+    sustained: SustainedTiming | None = None
+    """On a CUDA device, verified ones only. Times above are of short bursts, each call on an emptied cache."""
+    device_state: DeviceState | None = None
+    """Clocks and power over the bursts; None on a processor, or where they cannot be read."""
     score: SolScore | None = None
 
 

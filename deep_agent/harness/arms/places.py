@@ -82,6 +82,7 @@ class CudaDevice:
         self.torch_device = f"cuda:{index}"
         found = torch.cuda.get_device_properties(index)
         self.name: str = found.name
+        self.uuid = f"GPU-{found.uuid}"
         self.l2_bytes: int = found.L2_cache_size
         self.memory_bytes: int = found.total_memory
         self.architecture = f"{found.major}{found.minor}"

@@ -136,15 +136,16 @@ class ArmProcess:
             binding.returned = self._function(*binding.inputs)
 
     def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
-        """Empty the L2 and call with each binding in turn; no binding is the emptying alone.
+        """Empty the L2 and call with each binding in turn; no binding is the emptying alone, no bytes are calls alone.
 
         Each call is timed by events, which the judge believes only where they agree with its own clock.
         """
-        buffer, sums = self._flush_buffer(payload["flush_bytes"])
+        flush = self._flush_buffer(payload["flush_bytes"]) if payload["flush_bytes"] else None
         forbid_persisting_lines()
         events = []
         for number in payload["bindings"]:
-            torch.sum(buffer, dim=0, out=sums)
+            if flush is not None:
+                torch.sum(flush[0], dim=0, out=flush[1])
             events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
             events[-1][0].record()
             if number is not None:

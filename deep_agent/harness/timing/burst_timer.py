@@ -10,7 +10,7 @@ import array
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from random import Random
 from statistics import median
@@ -21,8 +21,10 @@ from deep_agent.harness.answers.stage import Desk, Stage
 from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming, blaming
 from deep_agent.harness.arms.places import CudaDevice
 from deep_agent.harness.sandbox.wire import Verb
+from deep_agent.harness.timing.card_watch import card_watch
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
+from deep_agent.problem.evaluation import SustainedTiming
 
 BURST_US: Final = 4000.0
 """Device time a burst aims for."""
@@ -61,9 +63,12 @@ class BurstTimer:
         self._device = device
         self._chance = chance
         self._flush_bytes = _CACHES_PER_FLUSH * device.l2_bytes // 4096 * 4096
+        self._watch = card_watch(device.uuid)
+        self._since_s = time.monotonic()
 
     def overhead(self, arm: Arm) -> Overhead:
         """Time emptying the cache, alone and by the judge's clock, in bursts of two lengths."""
+        self._since_s = time.monotonic()
         few_us, many_us = (min(self._flushes_us(arm, n) for _ in range(_BURSTS_TIMED)) for n in _FLUSHES_TIMED)
         few, many = _FLUSHES_TIMED
         call_us = max(many_us - few_us, 0.0) / (many - few)
@@ -72,12 +77,13 @@ class BurstTimer:
     def _flushes_us(self, arm: Arm, n_flushes: int) -> float:
         # The device has just worked for the judge, as it has before every visit.
         self._device.touch()
-        return self._burst(arm, [None] * n_flushes)[0].wall_us
+        return self._burst(arm, [None] * n_flushes, self._flush_bytes)[0].wall_us
 
     def visit(
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
     ) -> tuple[CallTiming, Comparison | None]:
         """Time one burst; the results of one of its calls are checked, where a check is due."""
+        self._attend()
         if desk.call_us is None:
             # How long a burst must be shows in a first one, which counts for nothing.
             self._timed(stage, desk, overhead, aim_us=BURST_US)
@@ -92,7 +98,7 @@ class BurstTimer:
         for index in set(order):
             stage.prepare(desk, index)
         self._device.settle()
-        timing, claimed_us = self._burst(desk.arm, [desk.slots[index].binding for index in order])
+        timing, claimed_us = self._burst(desk.arm, [desk.slots[index].binding for index in order], self._flush_bytes)
         started_ns = time.perf_counter_ns()
         self._device.touch()
         late_us = (time.perf_counter_ns() - started_ns) / 1e3
@@ -106,10 +112,10 @@ class BurstTimer:
             late_us=late_us,
         ), order
 
-    def _burst(self, arm: Arm, bindings: list[int | None]) -> tuple[CallTiming, list[float]]:
+    def _burst(self, arm: Arm, bindings: list[int | None], flush_bytes: int) -> tuple[CallTiming, list[float]]:
         claims = os.memfd_create("deep-agent-claims", os.MFD_CLOEXEC)
         try:
-            payload = {"bindings": bindings, "flush_bytes": self._flush_bytes}
+            payload = {"bindings": bindings, "flush_bytes": flush_bytes}
             timing = arm.ask(Verb.BURST, payload, [claims], timeout_s=BURST_TIMEOUT_S)
             claimed_us = array.array("d", os.pread(claims, 8 * len(bindings), 0))
         except ValueError as error:
@@ -124,6 +130,7 @@ class BurstTimer:
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
     ) -> tuple[Samples, Comparison | None]:
         """Look again with the judge's clock; where it disagrees for any arm, its samples replace the others."""
+        samples.device_state = None if self._watch is None else self._watch.since(self._since_s)
         looked_at = {arm: desk for arm, desk in desks.items() if arm != "twin"}
         second = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
         refused = self._audit(samples, second)
@@ -131,7 +138,47 @@ class BurstTimer:
             return samples, refused
         second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
         by_clock = {arm: [replace(one, wall_us=one.second_us) for one in v] for arm, v in second.visits.items()}
-        return Samples(by_clock, self.resolution), None
+        return Samples(by_clock, self.resolution, samples.device_state), None
+
+    def sustain(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float
+    ) -> Comparison | None:
+        """Run candidate and baseline for at least `seconds` each, without a pause or an emptied cache between calls."""
+        with blaming("baseline"):
+            baseline = self._run_on(stage, desks["baseline"], overhead, seconds)
+        candidate = self._run_on(stage, desks["candidate"], overhead, seconds)
+        samples.sustained = SustainedTiming(
+            candidate_us=candidate.call_us,
+            baseline_us=baseline.call_us,
+            seconds=min(candidate.seconds, baseline.seconds),
+            candidate_j=candidate.call_j,
+            baseline_j=baseline.call_j,
+        )
+        checked = stage.check(desks["candidate"], candidate.last_index, quick=True)
+        return None if checked.matches else checked
+
+    def _run_on(self, stage: Stage, desk: Desk, overhead: Overhead, seconds: float) -> "_Run":
+        for index in range(stage.n_sets):
+            stage.prepare(desk, index)
+        order = [turn % stage.n_sets for turn in range(_n_calls(seconds * 1e6, desk.call_us or BURST_US))]
+        bindings: list[int | None] = [desk.slots[index].binding for index in order]
+        self._device.settle()
+        before_j = self._energy_j()
+        n_calls, wall_us = 0, 0.0
+        while wall_us < seconds * 1e6:
+            self._attend()
+            wall_us += max(self._burst(desk.arm, bindings, 0)[0].wall_us - overhead.visit_us, 1.0)
+            n_calls += len(order)
+        after_j = self._energy_j()
+        call_j = None if before_j is None or after_j is None else max(after_j - before_j, 0.0) / n_calls
+        return _Run(wall_us / n_calls, call_j, wall_us / 1e6, order[-1])
+
+    def _attend(self) -> None:
+        if self._watch is not None:
+            self._watch.attend()
+
+    def _energy_j(self) -> float | None:
+        return None if self._watch is None else self._watch.energy_j()
 
     def _by_clock(self, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, *, n_rounds: int) -> Samples:
         found = Samples.of(desks)
@@ -166,6 +213,17 @@ class BurstTimer:
         by_events, by_clock = _both(samples, second, arm)
         once_us = _BURST_SLACK_US / _n_calls(CLOCK_BURST_US, by_events)
         return by_clock <= AGREEMENT * by_events + AGREEMENT_SLACK_US + once_us
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Calls in a row of one arm."""
+
+    call_us: float
+    call_j: float | None
+    seconds: float
+    last_index: int
+    """The input set of the last call."""
 
 
 def _n_calls(aim_us: float, call_us: float) -> int:

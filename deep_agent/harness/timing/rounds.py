@@ -31,6 +31,8 @@ class Protocol:
     """Half-width of the log interval that is good enough."""
     with_twin: bool
     """Whether the baseline's twin takes part, to show the noise."""
+    sustained_s: float = 0.0
+    """How long each arm runs without a pause afterwards, for a figure of its own."""
 
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = {
@@ -41,7 +43,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 DEVICE_PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "screen": Protocol(looks=(8,), checked_share=0.2, precise_at=0.005, with_twin=False),
     "gate": Protocol(looks=(12, 24), checked_share=0.2, precise_at=0.0035, with_twin=True),
-    "verify": Protocol(looks=(30, 60), checked_share=0.3, precise_at=0.0035, with_twin=True),
+    "verify": Protocol(looks=(30, 60), checked_share=0.3, precise_at=0.0035, with_twin=True, sustained_s=2.0),
 }
 """On a CUDA device a visit is quick and precise, but now and then a whole burst is slow: more of them, then."""
 
@@ -105,9 +107,12 @@ class Rounds:
             if done >= protocol.looks[0] // 2 and self.out_of_time():
                 break
         try:
-            return self.timer.conclude(samples, self.stage, self.desks, overhead)
+            samples, wrong = self.timer.conclude(samples, self.stage, self.desks, overhead)
+            if wrong is None and protocol.sustained_s and not self.out_of_time():
+                wrong = self.timer.sustain(samples, self.stage, self.desks, overhead, protocol.sustained_s)
         except ArmFailed as failure:
-            return samples, refusal(failure)
+            wrong = refusal(failure)
+        return samples, wrong
 
     def _enough(self, samples: Samples, protocol: Protocol, against: Sequence[str]) -> bool:
         if not against:

@@ -6,7 +6,7 @@ from statistics import median
 
 from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.timing.statistics import MIN_RESOLUTION, log_ratios, ratio
-from deep_agent.problem.evaluation import ArmTiming, Ratio
+from deep_agent.problem.evaluation import ArmTiming, DeviceState, Ratio, SustainedTiming
 
 
 @dataclass(slots=True)
@@ -16,6 +16,10 @@ class Samples:
     visits: dict[str, list[CallTiming]] = field(default_factory=dict)
     resolution: float = MIN_RESOLUTION
     """Log ratio that two processes with the same code may differ by."""
+    device_state: DeviceState | None = None
+    """What a card's clocks and power were meanwhile."""
+    sustained: SustainedTiming | None = None
+    """Calls without a pause, where a protocol asks for them."""
 
     @classmethod
     def of(cls, arms: Iterable[str], resolution: float = MIN_RESOLUTION) -> "Samples":

@@ -72,6 +72,16 @@ class Timer(Protocol):
             HarnessFailed: another did.
         """
 
+    def sustain(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float
+    ) -> Comparison | None:
+        """Add what calls without a pause take, over `seconds` of each arm; refuse a candidate whose last is wrong.
+
+        Raises:
+            ArmFailed: the candidate's arm failed.
+            HarnessFailed: another did.
+        """
+
 
 def refused_as_hack(reason: str) -> Comparison:
     """Word a refusal of the way a candidate worked."""
@@ -123,6 +133,11 @@ class CallTimer:
         """Compare the clock with the kernel's account of processor time."""
         del stage, desks, overhead
         return samples, self._audit(samples)
+
+    def sustain(
+        self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float
+    ) -> Comparison | None:
+        """Nothing: a processor's visits follow each other closely as it is."""
 
     def _audit(self, samples: Samples) -> Comparison | None:
         """Refuse processor time that the wall clock did not see: more threads than the device, or work between calls."""

@@ -5,16 +5,23 @@ from random import Random
 
 import pytest
 
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.answers.stage import Desk, Slot
 from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.timing.burst_timer import PROCESS_RESOLUTION, BurstTimer
 from deep_agent.harness.timing.samples import Samples
-from deep_agent.harness.timing.timers import Overhead
-from deep_agent.problem.trace import EvaluationStatus
+from deep_agent.harness.timing.timers import Overhead, refused_as_hack
+from deep_agent.problem.trace import Correctness, EvaluationStatus
+
+MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0, max_absolute_error=0.0))
 
 
 @dataclass
 class Device:
     l2_bytes: int = 50 * 2**20
+    uuid: str = "GPU-none"
+
+    def settle(self) -> None: ...
 
 
 class Bursts(BurstTimer):
@@ -82,3 +89,57 @@ def test_one_late_answer_is_an_accident():
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
     samples.visits["candidate"][3] = timing(late_us=900.0)
     assert Bursts(arms).conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))[1] is None
+
+
+class Loops(BurstTimer):
+    """Answers a burst with what so many calls of each arm take, and once more for asking."""
+
+    def __init__(self, call_us: dict[str, float], once_us: float) -> None:
+        super().__init__(Device(), Random(1))
+        self._call_us, self._once_us = call_us, once_us
+        self.flushed: list[int] = []
+
+    def _burst(self, arm, bindings, flush_bytes):
+        self.flushed.append(flush_bytes)
+        wall_us = self._once_us + len(bindings) * self._call_us[arm]
+        return CallTiming(wall_us=wall_us, cpu_us=1.0), [1.0] * len(bindings)
+
+
+class Stage:
+    """Two input sets; says what a check finds."""
+
+    n_sets = 2
+
+    def __init__(self, found: Comparison) -> None:
+        self._found = found
+        self.prepared: list[int] = []
+
+    def prepare(self, desk, index) -> None:
+        self.prepared.append(index)
+
+    def check(self, desk, chosen, *, quick):
+        return self._found
+
+
+def sustained(found: Comparison):
+    timer, stage = Loops({"candidate": 100.0, "baseline": 150.0}, once_us=400.0), Stage(found)
+    slots = [Slot(binding, None) for binding in range(2)]
+    desks = {arm: Desk(arm, call_us=120.0, slots=slots) for arm in ("baseline", "candidate")}
+    samples = Samples()
+    wrong = timer.sustain(samples, stage, desks, Overhead(visit_us=400.0), 2.0)
+    return samples.sustained, wrong, timer, stage
+
+
+def test_calls_without_a_pause_are_a_figure_of_their_own():
+    found, wrong, timer, stage = sustained(MATCHES)
+    assert wrong is None
+    assert (found.candidate_us, found.baseline_us) == (pytest.approx(100.0), pytest.approx(150.0))
+    assert found.seconds >= 2.0
+    assert (found.candidate_j, found.baseline_j) == (None, None)
+    assert set(timer.flushed) == {0}
+    assert stage.prepared == [0, 1, 0, 1]
+
+
+def test_a_wrong_last_result_refuses_the_candidate():
+    *_, wrong, _, _ = sustained(refused_as_hack("wrong"))
+    assert wrong is not None
