@@ -14,6 +14,7 @@ from deep_agent.executor import control, submit
 from deep_agent.executor.bound_set import BoundSet, MemberRows, RowKey
 from deep_agent.executor.engine import Engine
 from deep_agent.executor.folder import JobFolder
+from deep_agent.executor.physics import judged_with_doubt
 from deep_agent.executor.scoring import scored
 from deep_agent.executor.sets.judging import judge_set
 from deep_agent.executor.sets.values import SetReport, SetRequest
@@ -208,24 +209,28 @@ class DeepAgent:
         return False
 
     def evaluate(self, problem: str, solution: Solution, *, device: str) -> Evaluation:
-        """Judge one solution by the gate's protocol, and score it; raises as `Judge.evaluate`."""
+        """Judge one solution by the gate's protocol, hold its times against the bounds, and score it.
+
+        Raises:
+            HarnessFailed, InvalidInput: as `Judge.evaluate`.
+        """
         self._parts.devices.check(device)
         folder = self._find(problem)
         model = self._parts.devices.resolve(device)
         request = EvaluationRequest(problem_dir=str(folder), solution=solution, device=model.name, profile="gate")
-        found = self._parts.judge.evaluate(request)
-        try:
-            bounds = self._parts.analyst.bounds(read_problem(folder, model.kind), model)
-        except InvalidInput:
-            # The judge ran the reference; without a bound there is no score, and the verdict stands.
-            bounds = ()
-        return scored(found, bounds)
+        bounds = self._bounds(read_problem(folder, model.kind), model)
+        return scored(judged_with_doubt(self._parts.judge, request, bounds), bounds)
 
     def evaluate_set(self, request: SetRequest, progress: Callable[[str], None] = ignore_progress) -> SetReport:
         """Judge every solution of a folder on its problem and append traces; raises as `judge_set`."""
         self._parts.devices.check(request.device)
         device = self._parts.devices.resolve(request.device)
-        return judge_set(request, device, self._parts.judge, self._parts.clock, progress)
+
+        def bounds_of(problem: Problem) -> tuple[SolBound, ...]:
+            # Rates that were measured here prove no time impossible, and tracing a whole set takes long.
+            return self._bounds(problem, device) if device.bound_kind == "sheet" else ()
+
+        return judge_set(request, device, self._parts.judge, self._parts.clock, bounds_of, progress)
 
     def profile(
         self, problem: str, solution: Solution, *, device: str, workload: str | None = None
@@ -241,13 +246,17 @@ class DeepAgent:
             device=model,
             workload=workload or known.workloads[0].uuid,
         )
-        try:
-            bounds = self._parts.analyst.bounds(known, model)
-        except InvalidInput:
-            # Without a bound the least traffic is that of inputs and outputs.
-            bounds = ()
+        # Without a bound the least traffic is that of inputs and outputs.
+        bounds = self._bounds(known, model)
         bound = next((one for one in bounds if one.workload == request.workload), None)
         return self._parts.profiler.profile(request.model_copy(update={"bound": bound}))
+
+    def _bounds(self, problem: Problem, model: DeviceModel) -> tuple[SolBound, ...]:
+        """Bound every workload; nothing where a reference cannot be traced, which the judge may still run."""
+        try:
+            return self._parts.analyst.bounds(problem, model)
+        except InvalidInput:
+            return ()
 
     def bound(self, problem: str, *, device: str) -> BoundReport:
         """Compute the bound of every workload; raises as `Analyst.analyse` and `DeviceCatalog.resolve`."""

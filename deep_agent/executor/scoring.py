@@ -8,7 +8,9 @@ from deep_agent.sol.score import sol_score
 
 
 def scored(evaluation: Evaluation, bounds: Iterable[SolBound]) -> Evaluation:
-    """Give every timed workload that has a bound its SOL Score; the rest stays as it is."""
+    """Give every timed workload that has a bound its SOL Score; the rest stays as it is, as does one in quarantine."""
+    if evaluation.quarantined:
+        return evaluation
     by_uuid = {bound.workload: bound for bound in bounds}
     workloads = tuple(_scored(one, by_uuid.get(one.uuid), evaluation.noise) for one in evaluation.workloads)
     return evaluation.model_copy(update={"workloads": workloads})

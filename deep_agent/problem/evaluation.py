@@ -118,6 +118,8 @@ class Evaluation(FrozenValue):
     """What confined the candidate, and what was missing on this machine, in words."""
     seed: str
     """The secret seed, published once the verdict stands."""
+    quarantined: str = ""
+    """Why its times are not believed, though its answers are right: no score, no promotion. Empty when they are."""
     load_average: float | None = None
     log: str = ""
     """Compiler diagnostics or the candidate's last words; data, never evidence."""
@@ -134,7 +136,7 @@ class Evaluation(FrozenValue):
         The whole interval lies above 1 and above whatever the baseline shows against its own twin.
         """
         least = 1.0 if self.noise is None else max(1.0, self.noise.high)
-        return self.passed and self.speedup is not None and self.speedup.low > least
+        return self.passed and not self.quarantined and self.speedup is not None and self.speedup.low > least
 
 
 class Build(FrozenValue):

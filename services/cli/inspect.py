@@ -13,7 +13,7 @@ from services.views import problem_name
 
 
 def evaluate(problem: str, solution: Path, *, device: str, json_out: bool) -> int:
-    """Judge a solution file; gives 0 only when it passed."""
+    """Judge a solution file; gives 0 only when it passed and its times are believed."""
     given = read_solution(solution)
     with opened() as application:
         found = application.evaluate(located(problem), given, device=device)
@@ -21,7 +21,7 @@ def evaluate(problem: str, solution: Path, *, device: str, json_out: bool) -> in
         terminal.print_json(evaluation_json(found, problem=problem_name(problem), solution=given.name))
     else:
         _print_evaluation(found)
-    return terminal.OK if found.passed else terminal.FAILED
+    return terminal.OK if found.passed and not found.quarantined else terminal.FAILED
 
 
 def evaluation_json(found: Evaluation, *, problem: str, solution: str) -> dict[str, object]:
@@ -29,10 +29,15 @@ def evaluation_json(found: Evaluation, *, problem: str, solution: str) -> dict[s
     return {
         "problem": problem,
         "solution": solution,
-        "verdict": found.status.value,
-        "message": found.message,
+        "verdict": _verdict(found),
+        "message": found.quarantined or found.message,
         "workloads": [_workload_json(one) for one in found.workloads],
     }
+
+
+def _verdict(found: Evaluation) -> str:
+    """Give the published status, or say that times of right answers are not believed."""
+    return "QUARANTINED" if found.quarantined else found.status.value
 
 
 def _workload_json(one: WorkloadEvaluation) -> dict[str, object]:
@@ -54,7 +59,7 @@ def _print_evaluation(found: Evaluation) -> None:
     for one in found.workloads:
         table.add_row(*(Text(cell) for cell in _cells(one)))
     console.print(table)
-    console.print(f"{found.status.value} {found.message}".strip(), markup=False, soft_wrap=True)
+    console.print(f"{_verdict(found)} {found.quarantined or found.message}".strip(), markup=False, soft_wrap=True)
     if found.log and not found.passed:
         console.print(found.log[-4000:], markup=False, soft_wrap=True)
 

@@ -19,6 +19,7 @@ from deep_agent.executor.findings import (
     best_figures,
     library_solution,
 )
+from deep_agent.executor.physics import held
 from deep_agent.executor.scoring import scored
 from deep_agent.htdag.goal import Spend
 from deep_agent.htdag.job import VersionView
@@ -30,12 +31,6 @@ from deep_agent.problem.solution import Solution
 
 LEAST_DEADLINE_S = 45.0
 """What the judge is given at least: a goal that overruns by seconds is worth more than a winner left unproved."""
-IMPOSSIBLE_SHARE = {"measured": 0.5, "sheet": 1.0}
-"""Share of the bound below which a time is not believed, by kind of bound.
-
-Rates probed on a busy machine come out low, so a measured bound that is undercut a little is itself the error; half
-of it is beyond any such error.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +91,7 @@ class Verify:
             ctx,
             lambda: self.judge.evaluate(request, lambda step: ctx.progress("verify.step", {"step": step})),
         )
-        return scored(found, known.bounds)
+        return scored(held(found, known.bounds), known.bounds)
 
 
 def _refuted(ctx: ActionContext) -> frozenset[str]:
@@ -170,25 +165,18 @@ def _refusal(evaluation: Evaluation, known: CharacterizeFinding) -> str:
     speedup = evaluation.speedup
     if speedup is None or any(one.speedup is None for one in evaluation.workloads):
         return "Time ran out before every workload was timed."
+    if evaluation.quarantined:
+        return f"Quarantined: {evaluation.quarantined}."
     if not evaluation.is_faster:
         return f"Not faster beyond doubt: {speedup.value:.3f} [{speedup.low:.3f}, {speedup.high:.3f}] on fresh inputs."
-    share = IMPOSSIBLE_SHARE[known.device.bound_kind]
-    for uuid, time_us, bound_us in _undercut(evaluation, known):
-        if time_us < share * bound_us:
-            return f"Quarantined: {uuid} takes {time_us:.0f} us, which cannot be: its bound is {bound_us:.0f} us."
     return ""
-
-
-def _undercut(evaluation: Evaluation, known: CharacterizeFinding) -> list[tuple[str, float, float]]:
-    """List the workloads timed below their bound: uuid, time, bound."""
-    bounds_us = {bound.workload: bound.time_us for bound in known.bounds}
-    timed = ((one.uuid, one.candidate.time_us) for one in evaluation.workloads if one.candidate is not None)
-    return [(uuid, us, bounds_us[uuid]) for uuid, us in timed if us < bounds_us.get(uuid, 0.0)]
 
 
 def _remark(evaluation: Evaluation, known: CharacterizeFinding) -> str:
     """Say of an accepted candidate which bounds it refutes; empty when none."""
-    names = ", ".join(uuid for uuid, _, _ in _undercut(evaluation, known))
+    bounds_us = {bound.workload: bound.time_us for bound in known.bounds}
+    timed = ((one.uuid, one.candidate.time_us) for one in evaluation.workloads if one.candidate is not None)
+    names = ", ".join(uuid for uuid, time_us in timed if time_us < bounds_us.get(uuid, 0.0))
     return (
         f"Faster than the bound measured here ({names}), so the machine was probed in a busy moment." if names else ""
     )

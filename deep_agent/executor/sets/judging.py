@@ -9,16 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from deep_agent.errors import DeepAgentError, InvalidInput
 from deep_agent.executor.artefact.circumstances import libraries, made_at
+from deep_agent.executor.physics import judged_with_doubt
 from deep_agent.executor.sets.collection import Collection, Entry, collect
 from deep_agent.executor.sets.ledger import Ledger, RowKey
 from deep_agent.executor.sets.rows import Circumstances, invalid_reference_rows, judged_rows
 from deep_agent.executor.sets.values import SetRefusal, SetReport, SetRequest
 from deep_agent.ports import Clock, Judge, ignore_progress
+from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import DeviceModel
 from deep_agent.problem.evaluation import EvaluationRequest
+from deep_agent.problem.problem import Problem
 from deep_agent.problem.trace import EvaluationStatus, Trace
 
 BUILD_WINDOW = 16
@@ -30,9 +34,18 @@ def judge_set(
     device: DeviceModel,
     judge: Judge,
     clock: Clock,
+    bounds_of: Callable[[Problem], Sequence[SolBound]],
     progress: Callable[[str], None] = ignore_progress,
 ) -> SetReport:
     """Judge every solution of a set that has no row yet.
+
+    Args:
+        request: which folders, and where the rows go.
+        device: what it is judged on.
+        judge: who judges.
+        clock: dates the rows.
+        bounds_of: gives what times of a problem are held against; asked once a problem.
+        progress: told what is being done, in words.
 
     Raises:
         InvalidInput: there is no problem or no solution, or the trace file holds something else.
@@ -43,7 +56,7 @@ def judge_set(
     for refusal in found.refused:
         progress(f"refused: {refusal.place}: {refusal.reason}")
     with Ledger(request.out) as ledger:
-        sitting = _Sitting(found, device, judge, clock, ledger, progress)
+        sitting = _Sitting(found, device, judge, clock, ledger, bounds_of, progress)
         sitting.run()
         return sitting.report()
 
@@ -57,8 +70,10 @@ class _Sitting:
     judge: Judge
     clock: Clock
     ledger: Ledger
+    bounds_of: Callable[[Problem], Sequence[SolBound]]
     progress: Callable[[str], None]
     n_written: int = 0
+    bounds: dict[Path, Sequence[SolBound]] = field(default_factory=dict)
     refused: list[SetRefusal] = field(default_factory=list)
 
     def run(self) -> None:
@@ -142,12 +157,17 @@ class _Sitting:
             problem_dir=str(entry.folder), solution=entry.solution, device=self.device.name, profile="gate"
         )
         try:
-            evaluation = self.judge.evaluate(request)
+            evaluation = judged_with_doubt(self.judge, request, self._bounds(entry), self.progress)
         except InvalidInput as error:
             if not _blames_reference(entry, error):
                 raise
             return invalid_reference_rows(entry.problem, entry.solution, str(error), self._circumstances())
         return judged_rows(entry.problem, entry.solution, evaluation, self._circumstances())
+
+    def _bounds(self, entry: Entry) -> Sequence[SolBound]:
+        if entry.folder not in self.bounds:
+            self.bounds[entry.folder] = self.bounds_of(entry.problem)
+        return self.bounds[entry.folder]
 
     def _circumstances(self) -> Circumstances:
         return Circumstances(device=self.device.name, made_at=made_at(self.clock.now_s()), libs=libraries())

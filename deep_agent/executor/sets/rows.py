@@ -82,7 +82,12 @@ def _with_extra(correctness: Correctness | None, extra: Mapping[str, JsonValue])
 
 
 def _evidence(one: WorkloadEvaluation, evaluation: Evaluation) -> dict[str, JsonValue]:
+    told: dict[str, JsonValue] = {"quarantined": evaluation.quarantined} if evaluation.quarantined else {}
+    for name, value in (("device_state", one.device_state), ("sustained", one.sustained)):
+        if value is not None:
+            told[name] = value.model_dump(mode="json")
     return {
+        **told,
         "solution_hash": evaluation.solution_hash,
         "baseline": one.baseline_name,
         "speedup_ci": _interval(one.speedup),

@@ -74,10 +74,10 @@ def put(folder, solution) -> None:
     (folder / f"solutions/solution-{solution.name}.json").write_text(solution.model_dump_json())
 
 
-def judged(folder, judge, **changes):
+def judged(folder, judge, bounds=(), **changes):
     fields = {"problems": folder / "problems", "solutions": folder / "solutions", "out": folder / "t.jsonl"}
     request = SetRequest(**(fields | {"device": "cpu"} | changes))
-    return judge_set(request, make_device(), judge, SteadyClock())
+    return judge_set(request, make_device(), judge, SteadyClock(), lambda problem: bounds)
 
 
 def rows(folder) -> list[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
 """Which version is verified, and what becomes of the judge's answer."""
 
 import pytest
-from builders import make_bound, make_device, make_evaluation, make_ratio, make_solution, make_workload_evaluation
+from builders import make_bound, make_evaluation, make_ratio, make_solution, make_workload_evaluation
 from executor_report_builders import make_context, make_known
 
 from deep_agent.evolution.lineage import Lineage, lineage_path
@@ -146,5 +146,5 @@ def test_a_measured_bound_that_is_undercut_a_little_is_itself_in_doubt(tmp_path)
 
 
 def test_a_data_sheets_bound_is_not_undercut_at_all(tmp_path):
-    known = make_known(bounds=(make_bound(time_us=100.0),), device=make_device(bound_kind="sheet"))
+    known = make_known(bounds=(make_bound(time_us=100.0, bound_kind="sheet"),))
     assert verified(tmp_path, lineage_of(tmp_path, 1.5), answer=timed(97.0), known=known)[0].verdict == "refuted"
