@@ -199,7 +199,8 @@ class Arm:
         """Processor time of the arm and of its calling thread, when the latest request was sent."""
         self._answered_ns: int | None = None
         """Processor time of the arm when the latest request was answered."""
-        self._is_dead = False
+        self._end: ArmFailed | None = None
+        """What ended the arm."""
 
     @property
     def pid(self) -> int:
@@ -214,8 +215,9 @@ class Arm:
         Raises:
             ArmFailed: any answer but DONE, in words the user can act on.
         """
-        if self._is_dead:
-            raise ArmFailed("the arm had failed before and was killed.")
+        if self._end is not None:
+            # Whoever gave up on the arm may have kept silent about it: its own end is what the next one hears.
+            raise ArmFailed(self._end.reason, timed_out=self._end.timed_out)
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._channel.settimeout(timeout_s)
         try:
@@ -225,16 +227,13 @@ class Arm:
             answered, finding = receive_reply(self._channel)
             ended_ns = time.perf_counter_ns()
         except TimeoutError as error:
-            self._kill()
-            raise ArmFailed(
-                f"{verb.name} took longer than {timeout_s:.0f} s and was killed.", timed_out=True
-            ) from error
+            words = f"{verb.name} took longer than {timeout_s:.0f} s and was killed."
+            raise self._ended(ArmFailed(words, timed_out=True)) from error
         except OSError as error:
-            self._kill()
-            raise ArmFailed(self._how_it_died()) from error
+            raise self._ended(ArmFailed(self._how_it_died())) from error
         if answered != nonce:
-            self._kill()
-            raise ArmFailed(self._how_it_died() if finding < 0 else "the arm answered out of turn.")
+            words = self._how_it_died() if finding < 0 else "the arm answered out of turn."
+            raise self._ended(ArmFailed(words))
         if finding != Finding.DONE:
             raise ArmFailed(self.last_words() or "it failed without a word.", finding=Finding(finding))
         return self._account((ended_ns - started_ns) / 1e3, before_ns)
@@ -288,7 +287,7 @@ class Arm:
         return len(living), (times.children_user + times.children_system) * 1e6
 
     def _signal_group(self, number: signal.Signals) -> None:
-        if self.confinement and not self._is_dead:
+        if self.confinement and self._end is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._group, number)
 
@@ -305,9 +304,15 @@ class Arm:
         os.close(self._log_fd)
         self._log_fd = -1
 
+    def _ended(self, failure: ArmFailed) -> ArmFailed:
+        """Kill the arm, and keep what ended it."""
+        self._kill()
+        self._end = failure
+        return failure
+
     def _kill(self) -> None:
         """End the process, its group and, where it has one, its process namespace. A late answer meets a closed channel."""
-        self._is_dead = True
+        self._end = self._end or ArmFailed("the arm was closed.")
         self._channel.close()
         for kill, target in ((os.kill, self._pid), (os.killpg, self._group)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
