@@ -29,10 +29,10 @@ def figures(strict: SolBound, device: DeviceModel, entries: Ledger | None) -> Fi
         device: the rates it was computed from.
         entries: the graph's ledger; None where there is no graph, and then `unfused_us` is None too.
     """
-    is_sheet = device.bound_kind == "sheet"
+    proves = device.bound_kind == "sheet" and not (entries is not None and entries.assumes_open_masks)
     return Figures(
         strict_us=strict.time_us,
-        gate_us=gate_us(strict.work, device, entries) if is_sheet else None,
+        gate_us=gate_us(strict.work, device, entries) if proves else None,
         capacity_us=max(strict.time_us, _capacity_us(device, entries)),
         unfused_us=None if entries is None else max(strict.time_us, _unfused_us(device, entries)),
         compat_us=compat_us(strict.work, entries) if device.kind == "cuda" else None,

@@ -48,6 +48,8 @@ class Ledger:
     entries: tuple[Entry, ...]
     external_elements: float
     """Needed elements of the inputs and all elements of the outputs."""
+    assumes_open_masks: bool = False
+    """Whether a mask that is data hides what is counted all the same: then no count proves a time impossible."""
 
 
 def ledger(graph: OpGraph, needs: DemandMap | None = None) -> Ledger:
@@ -62,7 +64,7 @@ def ledger(graph: OpGraph, needs: DemandMap | None = None) -> Ledger:
     ]
     elements = sum(_numbers(graph.value(one), needs.elements(one)) for one in dict.fromkeys(graph.inputs.values()))
     elements += sum(_numbers(graph.value(out), prod(graph.value(out).shape)) for out in graph.outputs.values())
-    return Ledger(tuple(entries), float(elements))
+    return Ledger(tuple(entries), float(elements), assumes_open_masks=bool(needs.assumed_open))
 
 
 def _numbers(value: TensorValue, elements: int) -> int:

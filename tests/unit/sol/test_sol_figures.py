@@ -130,6 +130,16 @@ def test_the_gate_forgives_minimal_filtering_of_stride_one(call, shape, gain):
     assert filtering_gain(graph, convolution) == gain
 
 
+@pytest.mark.parametrize(("mask", "is_proved"), [("b", False), ("torch.ones(8, 8, dtype=torch.bool).triu(1)", True)])
+def test_no_time_is_proved_impossible_where_data_may_hide_work(mask, is_proved):
+    reference = f"def run(x, b): return x.masked_fill({mask}, 0.0) + b.sum()"
+    graph = concrete_graph(reference, {"x": "n n", "b": "n n:bool"}, {"y": "n n"}, {"n": 8})
+    device, entries = H200.model(), ledger(graph)
+    strict = bound(tally(graph).work, device, workload="w", tier=1)
+    assert entries.assumes_open_masks is not is_proved
+    assert (figures(strict, device, entries).gate_us is not None) is is_proved
+
+
 def test_the_gate_prices_a_wide_type_at_the_fastest_rate_of_any():
     device, work = A100.model(), make_work(macs={DType.FLOAT32: 1e12}, read_bytes=1)
     assert gate_us(work, device, None) == pytest.approx(1e18 / device.mac_per_s[DType.INT8])
