@@ -52,7 +52,8 @@ format: $(READY) ## rewrite the code in the house format
 chaos: $(READY) ## kill a real server at random moments in twenty runs, and check what is left (a quarter of an hour)
 	$(PY) tests/e2e/chaos.py --runs 20
 
-bench: $(READY) ## measure: equal arms, the search against random search, the executor (half an hour)
+bench: $(READY) ## measure: equal arms, the search against random search, the executor, throughput (half an hour)
 	$(PY) benchmarks/aa.py
 	$(PY) benchmarks/search.py
 	$(PY) benchmarks/executor.py
+	$(PY) benchmarks/throughput.py

@@ -6,12 +6,13 @@ figure and the rule it is held against; `--out FILE` keeps all of it as JSON wit
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+
+from machine import machine
 
 from deep_agent.evolution.gate import is_beyond, noise_reach_log
 from deep_agent.harness.client import JudgeProcess
@@ -223,20 +224,6 @@ def controls(bench: Bench, home: Path) -> dict[str, object]:
     }
 
 
-def machine() -> dict[str, object]:
-    """Say what card, driver and clocks these figures come from; read only."""
-    fields = "name,driver_version,clocks.sm,clocks.mem,power.draw,power.limit,clocks_throttle_reasons.active"
-    asked = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"], capture_output=True, text=True, check=True
-    )
-    import torch  # noqa: PLC0415 - for its version alone
-
-    return {
-        "card": dict(zip(fields.split(","), map(str.strip, asked.stdout.splitlines()[0].split(",")), strict=True)),
-        "torch": torch.__version__,
-    }
-
-
 def main() -> int:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -247,7 +234,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=16384, help="of 4096 floats each, for the memory-bound kernel")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found: dict[str, object] = {"before": machine()}
+    found: dict[str, object] = {"before": machine(options.device)}
     with tempfile.TemporaryDirectory(prefix="gpu-judge-") as home:
         judge = JudgeProcess(Path(home) / "cache", fingerprint="benchmark", hidden=())
         bench = Bench(judge, options.device)
@@ -262,7 +249,7 @@ def main() -> int:
             bench.judged(folder, scale(number), None, "screen")
         for name in options.parts.split(","):
             found[name] = parts[name]()
-            found["after"] = machine()
+            found["after"] = machine(options.device)
             if options.out:
                 options.out.write_text(json.dumps(found, indent=1) + "\n")
         judge.close()
