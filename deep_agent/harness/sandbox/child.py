@@ -81,8 +81,8 @@ class ArmProcess:
             _say(str(error))
             return error.finding
         # The candidate may raise anything at all; its last words go to the log, the finding to the judge.
-        except BaseException:  # noqa: BLE001 - the harness child is one of the three places for a broad catch
-            _say(traceback.format_exc(limit=-6))
+        except BaseException as error:  # noqa: BLE001 - the harness child is one of the three places for a broad catch
+            _say(_told(error))
             return Finding.RAISED
         return Finding.DONE
 
@@ -191,6 +191,14 @@ class ArmProcess:
                 Finding.WRONG_TYPE, f"returned {len(results)} values where {len(self._output_names)} are declared"
             )
         return results
+
+
+def _told(error: BaseException) -> str:
+    """Word what the candidate raised, from the frame where its own code begins."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((__file__, "<frozen importlib")):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace, limit=-6))
 
 
 def _check_form(expected: torch.Tensor, actual: object) -> None:
