@@ -9,6 +9,7 @@ from builders import DOUBLE_CPP, make_solution
 from deep_agent.harness.builds import build as build_module
 from deep_agent.harness.builds import compilers
 from deep_agent.harness.builds.build import Builder, Built, NotBuilt, build_key
+from deep_agent.harness.builds.compile_sandbox import Limits
 from deep_agent.harness.builds.compilers import Gxx, Nvcc
 from deep_agent.harness.builds.machinecode import machine_code_hash
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language, SourceFile
@@ -151,7 +152,7 @@ def test_a_failure_is_remembered_with_its_diagnostics(builder, monkeypatch):
 
 
 def test_a_build_that_the_machine_stopped_is_tried_again(builder, monkeypatch):
-    monkeypatch.setattr(build_module, "BUILD_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(build_module, "limits", lambda _spec: Limits(memory_bytes=2**32, wall_s=0.001))
     stopped = builder.build(plain(EXPF))
     assert isinstance(stopped, NotBuilt)
     assert not stopped.is_final
