@@ -4,7 +4,6 @@ import pytest
 from builders import make_solution
 from sets_on_disk import write_set
 
-from deep_agent.harness.builds import toolchains
 from deep_agent.harness.builds.build import Builder, Built, NotBuilt
 from deep_agent.harness.client import JudgeProcess
 from deep_agent.problem.evaluation import EvaluationRequest
@@ -125,14 +124,3 @@ def test_the_compiler_of_an_extension_sees_no_file_of_the_machine(tmp_path):
     found = Builder(tmp_path).build(extension('asm(".incbin \\"/etc/passwd\\"");' + BARE))
     assert isinstance(found, NotBuilt)
     assert "/etc/passwd" in found.diagnostics
-
-
-@pytest.mark.parametrize("absent", ["include/torch/extension.h", "Python.h", "torch"])
-def test_what_an_extension_lacks_is_a_status_with_a_remedy(absent):
-    found = toolchains.obstacle(
-        (Language.CPP,), "cpu", lambda need: None if need.name == absent else "here", binding="torch"
-    )
-    assert found is not None
-    assert absent in found.message
-    assert found.remedy.startswith("Install")
-    assert toolchains.obstacle((Language.CPP,), "cpu", lambda need: None if need.name == absent else "here") is None

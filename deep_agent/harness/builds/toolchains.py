@@ -115,7 +115,7 @@ TOOLCHAINS: Final[Mapping[Language, Toolchain]] = MappingProxyType(
 )
 """Every language's needs."""
 
-_TORCH_BINDING: Final[Mapping[DeviceKind, tuple[Need, ...]]] = MappingProxyType(
+TORCH_BINDING: Final[Mapping[DeviceKind, tuple[Need, ...]]] = MappingProxyType(
     {"cpu": (_TORCH, _TORCH_H, _PYTHON_H), "cuda": (_TORCH, _TORCH_H, _PYTHON_H, _TORCH_CUDA)}
 )
 """What a native solution's `torch` binding needs beside its language."""
@@ -172,7 +172,7 @@ def obstacle(
         )
     is_extension = binding == "torch" and not all(language.is_python for language in spoken)
     lacking = {need.name: need for language in spoken for need in missing(language, here)}
-    lacking |= {need.name: need for need in _TORCH_BINDING[device] if is_extension and here(need) is None}
+    lacking |= {need.name: need for need in TORCH_BINDING[device] if is_extension and here(need) is None}
     if not lacking:
         return None
     names = " and ".join(f"{need.kind} {need.name}" for need in lacking.values())

@@ -23,8 +23,8 @@ NO_MODULE: Final = (
 )
 _LIBRARIES: Final = ("c10", "torch_cpu", "torch", "torch_python")
 _CUDA_LIBRARIES: Final = ("c10_cuda", "torch_cuda")
-_NEW_STRINGS: Final = b"torchCheckFailEPKcS2_jRKNSt7__cxx11"
-"""Part of a symbol of libc10 where torch was built with the C++11 strings of libstdc++."""
+_OLD_STRINGS: Final = b"torchCheckFailEPKcS2_jRKSs"
+"""Part of a symbol of libc10 where torch was built with libstdc++'s strings of before C++11."""
 _STANDARD: Final = re.compile(r"-std=c\+\+\d\d")
 _OLDEST_STANDARD: Final = "-std=c++17"
 _CUDA_FLAGS: Final = (
@@ -60,7 +60,7 @@ def standard() -> str:
 def flags(*, for_cuda: bool) -> tuple[str, ...]:
     """Give the macros that torch's headers want, and nvcc's part of them."""
     c10 = _library_folder() / "libc10.so"
-    new_strings = int(not c10.is_file() or _NEW_STRINGS in c10.read_bytes())
+    new_strings = int(not c10.is_file() or _OLD_STRINGS not in c10.read_bytes())
     named = (f"-DTORCH_EXTENSION_NAME={MODULE_NAME}", "-DTORCH_API_INCLUDE_EXTENSION_H")
     return (*named, f"-D_GLIBCXX_USE_CXX11_ABI={new_strings}", *(_CUDA_FLAGS if for_cuda else ()))
 
