@@ -6,6 +6,7 @@ from sets_on_disk import write_set
 
 from deep_agent.harness.builds.build import Builder, Built, NotBuilt
 from deep_agent.harness.client import JudgeProcess
+from deep_agent.harness.profiling.cpu import _report
 from deep_agent.problem.evaluation import EvaluationRequest
 from deep_agent.problem.solution import BuildSpec, Language, Solution, SourceFile
 
@@ -124,3 +125,9 @@ def test_the_compiler_of_an_extension_sees_no_file_of_the_machine(tmp_path):
     found = Builder(tmp_path).build(extension('asm(".incbin \\"/etc/passwd\\"");' + BARE))
     assert isinstance(found, NotBuilt)
     assert "/etc/passwd" in found.diagnostics
+
+
+def test_a_profile_does_not_pass_the_bindings_instructions_off_as_the_kernels():
+    report = _report(extension(BARE))
+    assert (report.mix, report.stack_bytes) == (None, None)
+    assert any("mostly its binding's" in note for note in report.notes)
