@@ -38,21 +38,25 @@ find_python() {
     lacks "Python 3.11 to 3.14 with its venv module" "$(how 'python3 python3-venv python3-dev' 'python3 python3-devel' python@3.13)"
 }
 
+# Whether the Python found, if there is one, has its headers.
+has_headers() {
+    python=$(find_python 2>/dev/null) || return 0
+    [ -z "$python" ] || "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))'
+}
+
 check_build() {
     have g++ || lacks "g++ (compiles the kernels)" "$(how g++ gcc-c++ gcc)"
     have git || lacks "git (clones and inspects lineages)" "$(how git git git)"
     if [ -e .venv ] && [ ! -w .venv ]; then
         lacks "the right to write .venv, which belongs to another user" "remove .venv, or work in a clone of your own"
     fi
-    python=$(find_python 2>/dev/null) || return 0
-    if [ -n "$python" ] && ! "$python" -c 'import os, sys, sysconfig
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))'; then
-        printf 'note: no Python headers, so torch.compile cannot be a baseline; get them: %s\n' \
-            "$(how python3-dev python3-devel python@3.13)" >&2
-    fi
+    has_headers || printf 'note: no Python headers, so torch.compile cannot be a baseline, nor `torch` bindings be built; get them: %s\n' \
+        "$(how python3-dev python3-devel python@3.13)" >&2
 }
 
 check_test() {
+    has_headers || lacks "Python headers (extensions of torch are built)" "$(how python3-dev python3-devel python@3.13)"
     for browser in chromium chromium-browser google-chrome google-chrome-stable; do
         have "$browser" && return
     done

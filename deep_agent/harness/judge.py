@@ -158,10 +158,12 @@ class DeviceJudge:
                 return profiling.run()
 
     def _prepare(self, solution: Solution, device: str) -> Prepared | NotBuilt:
-        hindered = obstacle(solution.spec.languages, device_kind(device))
+        solution = solution.with_binding()
+        spec = solution.spec
+        hindered = obstacle(spec.languages, device_kind(device), binding=spec.binding)
         if hindered is not None:
             return NotBuilt(hindered.words, is_final=False)
-        if solution.spec.is_python:
+        if spec.is_python:
             return Prepared(solution, None)
         built = self._builder.build(solution, self._target(device))
         if isinstance(built, NotBuilt):

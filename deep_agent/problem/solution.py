@@ -37,6 +37,10 @@ _PYTHON_LANGUAGES = {Language.PYTORCH, Language.TRITON, Language.CUTE_DSL, Langu
 _NATIVE_SUFFIXES = {".cu", ".cpp", ".cc", ".cxx", ".c", ".h", ".hpp", ".cuh"}
 
 
+Binding = Literal["torch", "tvm-ffi"]
+"""How a native solution's entry is called: a module of torch's own extensions, or a TVM-FFI function."""
+
+
 class SourceFile(PublicRecord):
     """One file of a solution."""
 
@@ -71,7 +75,8 @@ class BuildSpec(PublicRecord):
     dependencies: tuple[str, ...] = ()
     destination_passing_style: bool = True
     """True: `f(*inputs, *outputs)`, return ignored. False: `f(*inputs)` returns the outputs."""
-    binding: Literal["torch", "tvm-ffi"] | None = None
+    binding: Binding | None = None
+    """None: `torch` for a native solution whose sources name `torch/extension.h`, else `tvm-ffi`."""
     compile_options: CompileOptions | None = None
 
     @property
@@ -134,6 +139,17 @@ class Solution(PublicRecord):
                 f"solution {self.name!r} targets {', '.join(self.spec.target_hardware)} only.",
                 remedy="Add LOCAL to spec.target_hardware to run it on this machine.",
             )
+
+    def with_binding(self) -> "Solution":
+        """Give the solution with its binding spelt out; Python has none.
+
+        Upstream's two harnesses read an absent binding differently; what the sources include tells them apart.
+        """
+        if self.spec.is_python or self.spec.binding is not None:
+            return self
+        is_extension = any("torch/extension.h" in source.content for source in self.sources)
+        binding: Binding = "torch" if is_extension else "tvm-ffi"
+        return self.model_copy(update={"spec": self.spec.model_copy(update={"binding": binding})})
 
     @property
     def content_hash(self) -> str:

@@ -13,7 +13,7 @@ import psutil
 from rich.text import Text
 
 from deep_agent.errors import DeepAgentError, InvalidInput
-from deep_agent.harness.builds.toolchains import TOOLCHAINS, Find, Toolchain, find, missing
+from deep_agent.harness.builds.toolchains import TOOLCHAINS, TORCH_BINDING, Find, Need, Toolchain, find
 from deep_agent.problem.cardfacts import CardFacts, compare
 from deep_agent.problem.cards import spec_of_card
 from deep_agent.problem.value import FrozenValue
@@ -109,21 +109,21 @@ def _torch() -> Check:
 
 
 def _languages(here: Find = find) -> list[Check]:
-    """One check a language: whether solutions in it can be built here, on a device of its kind."""
-    return [_language(toolchain, here) for toolchain in TOOLCHAINS.values()]
+    """One check a language, one a kind of torch extension: whether such solutions can be built here."""
+    languages = [_language(toolchain, here) for toolchain in TOOLCHAINS.values()]
+    return languages + [_buildable(f"torch binding on {kind}", needs, here) for kind, needs in TORCH_BINDING.items()]
 
 
 def _language(toolchain: Toolchain, here: Find) -> Check:
-    lacking = missing(toolchain.language, here)
     kinds = " and ".join(toolchain.devices)
+    made = _buildable(f"language {toolchain.language}", toolchain.needs, here)
+    return made.model_copy(update={"found": f"{made.found}; for {kinds} devices"})
+
+
+def _buildable(name: str, needs: tuple[Need, ...], here: Find) -> Check:
+    lacking = tuple(need for need in needs if here(need) is None)
     found = f"lacks {', '.join(need.name for need in lacking)}" if lacking else "toolchain is here"
-    return Check(
-        name=f"language {toolchain.language}",
-        ok=not lacking,
-        needed=False,
-        found=f"{found}; for {kinds} devices",
-        remedy=" ".join(need.remedy for need in lacking),
-    )
+    return Check(name=name, ok=not lacking, needed=False, found=found, remedy=" ".join(need.remedy for need in lacking))
 
 
 def _machine(home: Path) -> list[Check]:

@@ -13,7 +13,7 @@ SHAPES = ((192, 512), (61, 1003))
 CUDA_SHAPES = ((4096, 1024), (1021, 2003))
 MASKED_SHAPES = ((96, 250), (0, 64))
 LANGUAGES = {".cpp": "cpp", ".cu": "cuda_cpp", ".py": "pytorch"}
-DEFAULTS = {"device": "cpu", "problem": "small_softmax", "times": 1}
+DEFAULTS = {"device": "cpu", "problem": "small_softmax", "times": 1, "binding": "tvm-ffi"}
 
 MASKED_REFERENCE = """
 import torch
@@ -66,7 +66,7 @@ def _read(path: Path) -> Specimen:
         {
             "languages": [expected.get("language", LANGUAGES[entry.suffix])],
             "entry_point": f"{entry.name}::run",
-            "binding": "tvm-ffi" if native else None,
+            "binding": expected["binding"] if native else None,
             "destination_passing_style": expected["destination_passing_style"],
             "compile_options": expected.get("compile_options"),
         }

@@ -21,6 +21,7 @@ FIELDS = {
     "why",
     "status",
     "message_contains",
+    "binding",
     "destination_passing_style",
     "language",
     "device",

@@ -81,5 +81,14 @@ def test_tests_without_a_browser_fail_with_a_way_to_get_one(tools):
     assert preflight("test", tools).returncode == 0
 
 
+def test_a_python_without_headers_is_told_before_the_tests(tools):
+    add(tools, "google-chrome")
+    add(tools, "python3", 'case "$*" in *Python.h*) exit 1 ;; esac')
+    done = preflight("test", tools)
+    assert done.returncode == 1
+    assert "missing: Python headers" in done.stderr
+    assert preflight("build", tools).stderr.count("note: no Python headers") == 1
+
+
 def test_an_unknown_step_is_refused(tools):
     assert preflight("fly", tools).returncode == 2

@@ -4,6 +4,7 @@ import os
 
 from deep_agent.harness.arms.arm import Arm
 from deep_agent.harness.arms.memory import sealed_file
+from deep_agent.harness.builds.torch_extension import MODULE_NAME
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.solution import Solution
@@ -19,9 +20,11 @@ def load(
     """
     spec = solution.spec
     contents = [source.content.encode() for source in solution.sources] if artefact is None else [artefact]
+    native = "extension" if spec.binding == "torch" else "native"
     payload: dict[str, object] = {
-        "kind": "python" if artefact is None else "native",
+        "kind": "python" if artefact is None else native,
         "entry": spec.entry_file,
+        "module": MODULE_NAME,
         "function": spec.entry_function,
         "paths": [source.path for source in solution.sources],
         "destination_passing": spec.destination_passing_style,

@@ -16,12 +16,12 @@ from typing import Final
 
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.builds.compile_sandbox import BROKEN, sandboxed
-from deep_agent.harness.builds.compilers import Compiler, Gxx, Nvcc, include_folders
-from deep_agent.harness.builds.machinecode import machine_code_hash
+from deep_agent.harness.builds.compilers import Compiler, Gxx, Nvcc, limits, readable_folders
+from deep_agent.harness.builds.machinecode import defines, machine_code_hash
+from deep_agent.harness.builds.torch_extension import INIT_SYMBOL, NO_MODULE
 from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.problem.solution import Solution
 
-BUILD_TIMEOUT_S: Final = 120.0
 NATIVE_PREFIX: Final = "__tvm_ffi_"
 """What the calling convention puts before an entry's name."""
 _DIAGNOSTICS_CHARS: Final = 8000
@@ -97,17 +97,26 @@ class Builder:
 def build_key(solution: Solution, compiler: Compiler) -> str:
     """Name a build: SHA-256 over the solution and all that shapes its object on this machine."""
     spec = solution.spec
-    parts = (solution.content_hash, *compiler.flags(spec), *compiler.libraries(spec), *compiler.surroundings())
+    parts = (solution.content_hash, *compiler.flags(spec), *compiler.libraries(spec), *compiler.surroundings(spec))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _compile(solution: Solution, compiler: Compiler, staging: Path) -> Built | NotBuilt:
     made = compile_in(solution, compiler, staging)
-    return made if isinstance(made, NotBuilt) else _built(solution, made, from_cache=False)
+    if isinstance(made, NotBuilt):
+        return made
+    if solution.spec.binding == "torch" and not defines(made, INIT_SYMBOL):
+        return NotBuilt(NO_MODULE)
+    return _built(solution, made, from_cache=False)
 
 
 def _built(solution: Solution, artefact: bytes, *, from_cache: bool) -> Built:
-    code = machine_code_hash(artefact, NATIVE_PREFIX + solution.spec.entry_function)
+    entry = solution.spec.entry_function
+    if solution.spec.binding == "torch":
+        # Which function of the module is called is no symbol's place; its name has to stand for it.
+        code = hashlib.sha256(f"{machine_code_hash(artefact, INIT_SYMBOL)} {entry}".encode()).hexdigest()
+    else:
+        code = machine_code_hash(artefact, NATIVE_PREFIX + entry)
     return Built(artefact, hashlib.sha256(artefact).hexdigest(), code, from_cache)
 
 
@@ -138,9 +147,10 @@ def compile_in(
         "../solution.so",
         *compiler.libraries(solution.spec),
     ]
+    allowed = limits(solution.spec)
     # A compiler is fed hostile text: it runs in a group and a root of its own, with limits and a deadline.
     with subprocess.Popen(
-        sandboxed(command, staging, include_folders()),
+        sandboxed(command, staging, readable_folders(solution.spec), allowed),
         cwd=staging / "src",
         env={
             "PATH": PROGRAM_PATH,
@@ -154,10 +164,10 @@ def compile_in(
         start_new_session=True,
     ) as process:
         try:
-            said, _ = process.communicate(timeout=BUILD_TIMEOUT_S)
+            said, _ = process.communicate(timeout=allowed.wall_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            words = f"{command[0]} took longer than {BUILD_TIMEOUT_S:.0f} s and was stopped."
+            words = f"{command[0]} took longer than {allowed.wall_s:.0f} s and was stopped."
             return NotBuilt(words, is_final=False)
     if process.returncode != 0:
         words = said.decode(errors="replace").replace(str(staging), "")[:_DIAGNOSTICS_CHARS]

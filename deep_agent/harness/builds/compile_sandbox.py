@@ -1,6 +1,6 @@
 """Runs a compiler where it sees only its sources and the system's headers.
 
-`python -S -m deep_agent.harness.builds.compile_sandbox STAGING READABLE... -- COMMAND`.
+`python -S -m deep_agent.harness.builds.compile_sandbox MEMORY_BYTES CPU_S STAGING READABLE... -- COMMAND`.
 
 A compiler is fed hostile text that includes, embeds and instantiates what it likes. Where the kernel allows
 namespaces it gets a root folder of its own; limits hold everywhere.
@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,23 +20,36 @@ from deep_agent.harness.sandbox.confine import drop_capabilities, enter_namespac
 _SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/etc/alternatives", "/dev/null")
 BROKEN: Final = "the compiler's own root folder cannot be made"
 """What the program says when the machine is to blame, not the source."""
-_MEMORY_BYTES: Final = 4 * 2**30
-_CPU_S: Final = 110
 _FILE_BYTES: Final = 256 * 2**20
 _MS_BIND: Final = 4096 | 0x4000
 """With what is mounted below: a namespace may not show a folder without it."""
 _MS_PRIVATE: Final = 0x4000 | 0x40000
 
+_CPU_SHARE: Final = 0.9
+"""Of the wall limit: a compiler that spins ends by itself, with words, before its group is killed."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def sandboxed(command: Sequence[str], staging: Path, readable: Sequence[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one build may take."""
+
+    memory_bytes: int
+    """Address space of each of its processes."""
+    wall_s: float
+    """Until the whole group is killed; a process gets nine tenths of it in processor time."""
+
+
+def sandboxed(command: Sequence[str], staging: Path, readable: Sequence[str], limits: Limits) -> list[str]:
     """Wrap a command that runs in `staging/src`; `readable` are folders it may read beside the system's."""
     return [
         sys.executable,
         "-S",
         "-m",
         "deep_agent.harness.builds.compile_sandbox",
+        str(limits.memory_bytes),
+        str(int(_CPU_SHARE * limits.wall_s)),
         str(staging),
         *readable,
         "--",
@@ -46,10 +60,10 @@ def sandboxed(command: Sequence[str], staging: Path, readable: Sequence[str]) ->
 def main(arguments: Sequence[str]) -> int:
     """Confine, run, and give the command's exit status."""
     end = arguments.index("--")
-    (staging, *readable), command = arguments[:end], arguments[end + 1 :]
+    (memory_bytes, cpu_s, staging, *readable), command = arguments[:end], arguments[end + 1 :]
     for kind, value in (
-        (resource.RLIMIT_AS, _MEMORY_BYTES),
-        (resource.RLIMIT_CPU, _CPU_S),
+        (resource.RLIMIT_AS, int(memory_bytes)),
+        (resource.RLIMIT_CPU, int(cpu_s)),
         (resource.RLIMIT_FSIZE, _FILE_BYTES),
         (resource.RLIMIT_CORE, 0),
     ):

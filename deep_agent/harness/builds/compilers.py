@@ -14,11 +14,14 @@ from typing import ClassVar, Final, Protocol
 import tvm_ffi
 
 from deep_agent.errors import MissingTool
+from deep_agent.harness.builds import torch_extension
+from deep_agent.harness.builds.compile_sandbox import Limits
 from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language
 
 CXX_FLAGS: Final = frozenset(
     {"-O1", "-O2", "-O3", "-Ofast", "-ffast-math", "-funroll-loops", "-fno-math-errno", "-fopenmp"}
+    | {"-march=native", "-std=c++17", "-std=c++20"}
 )
 """Extra flags a solution may ask for; none of them reads files or runs programs."""
 CUDA_FLAGS: Final = frozenset(
@@ -27,7 +30,10 @@ CUDA_FLAGS: Final = frozenset(
     | {f"--maxrregcount={count}" for count in range(16, 256, 8)}
     | {"-std=c++17", "-std=c++20"}
 )
-CUDA_LIBRARIES: Final = ("-lcuda", "-lcublas", "-lcublasLt")
+CUDA_LIBRARIES: Final = ("-lcuda", "-lcudart", "-lcublas", "-lcublasLt")
+_LIMITS: Final = Limits(memory_bytes=4 * 2**30, wall_s=120.0)
+_TORCH_LIMITS: Final = Limits(memory_bytes=8 * 2**30, wall_s=300.0)
+"""With torch's headers nvcc took 3 GiB and 48 to 55 s of processor time a file, g++ 1.5 GiB and 17 s: room for several."""
 _ACCELERATED: Final = 90
 """From this architecture on, the accelerated features (wgmma, setmaxnreg) need a target of their own."""
 _CUDA_LANGUAGES: Final = frozenset({Language.CUDA_CPP, Language.CUTLASS, Language.CUBLAS, Language.CUDNN})
@@ -45,7 +51,7 @@ class Compiler(Protocol):
     def version(self) -> str:
         """Name the compiler and its version; raises MissingTool when there is none."""
 
-    def surroundings(self) -> tuple[str, ...]:
+    def surroundings(self, spec: BuildSpec) -> tuple[str, ...]:
         """Tell what of this machine shapes an object beside the command line: versions, headers, processor."""
 
     def flags(self, spec: BuildSpec) -> tuple[str, ...]:
@@ -61,12 +67,10 @@ class Gxx:
     suffixes: ClassVar[frozenset[str]] = frozenset({".cpp", ".cc", ".cxx", ".c"})
 
     def refuses(self, spec: BuildSpec) -> str:
-        """Take `cpp` in the TVM-FFI convention with flags from the list."""
+        """Take `cpp` with flags from the list."""
         if set(spec.languages) != {Language.CPP}:
             wanted = ", ".join(spec.languages)
             return f"{wanted} needs a CUDA device; on a CPU device use `cpp` or `pytorch`."
-        if spec.binding == "torch":
-            return "spec.binding `torch` is not built on a CPU device; export a TVM-FFI function and set `tvm-ffi`."
         options = _options(spec)
         return _denied((*options.cflags, *(flag for flag in options.ld_flags if flag != "-lcuda")), CXX_FLAGS)
 
@@ -74,19 +78,18 @@ class Gxx:
         """Ask g++."""
         return _version("g++", "Install it: `apt-get install g++`, `dnf install gcc-c++` or your system's equivalent.")
 
-    def surroundings(self) -> tuple[str, ...]:
+    def surroundings(self, spec: BuildSpec) -> tuple[str, ...]:
         """Tell g++'s version, what `native` means here, and the headers."""
-        return (self.version(), _native_target(), headers_hash())
+        return (self.version(), _native_target(), _headers(spec))
 
     def flags(self, spec: BuildSpec) -> tuple[str, ...]:
         """Optimise for this very processor."""
-        fixed = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp")
-        return ("g++", *fixed, *_options(spec).cflags, *_includes())
+        fixed = ("-O3", "-march=native", _standard(spec), "-fPIC", "-shared", "-fopenmp")
+        return ("g++", *fixed, *_options(spec).cflags, *_binding_flags(spec, for_cuda=False))
 
     def libraries(self, spec: BuildSpec) -> tuple[str, ...]:
-        """Link nothing else."""
-        del spec
-        return ()
+        """Link torch for its binding; nothing else."""
+        return torch_extension.libraries(for_cuda=False) if spec.binding == "torch" else ()
 
 
 class Nvcc:
@@ -100,11 +103,9 @@ class Nvcc:
         self._architecture = architecture + accelerated
 
     def refuses(self, spec: BuildSpec) -> str:
-        """Take CUDA C++ in the TVM-FFI convention with flags from the list."""
+        """Take CUDA C++ with flags from the list."""
         if not set(spec.languages) <= _CUDA_LANGUAGES:
             return f"{', '.join(spec.languages)} is not built for a CUDA device; use `cuda_cpp`, `triton` or `pytorch`."
-        if spec.binding == "torch":
-            return "spec.binding `torch` is not built yet; export a TVM-FFI function and set `tvm-ffi`."
         options = _options(spec)
         return (
             _denied(options.cflags, CXX_FLAGS)
@@ -116,20 +117,24 @@ class Nvcc:
         """Ask nvcc."""
         return _version("nvcc", "Install the CUDA toolkit, and put its bin folder on the PATH or at /usr/local/cuda.")
 
-    def surroundings(self) -> tuple[str, ...]:
+    def surroundings(self, spec: BuildSpec) -> tuple[str, ...]:
         """Tell the versions of nvcc and of the host's compiler that it calls, and the headers."""
-        return (self.version(), Gxx().version(), headers_hash())
+        return (self.version(), Gxx().version(), _headers(spec))
 
     def flags(self, spec: BuildSpec) -> tuple[str, ...]:
         """Compile for the one architecture, accelerated features included; by default as the public format says."""
         own = f"-gencode=arch=compute_{self._architecture},code=sm_{self._architecture}"
         asked = _options(spec)
-        host = tuple(part for flag in asked.cflags for part in ("-Xcompiler", flag))
-        return ("nvcc", own, "-std=c++17", "-shared", "-Xcompiler", "-fPIC", *asked.cuda_cflags, *host, *_includes())
+        # The host's compiler must read what nvcc reads: one standard for both, the solution's own first.
+        host = tuple(part for flag in asked.cflags if not flag.startswith("-std=") for part in ("-Xcompiler", flag))
+        standard = () if any(flag.startswith("-std=") for flag in asked.cuda_cflags) else (_standard(spec),)
+        fixed = ("nvcc", own, *standard, "-shared", "-Xcompiler", "-fPIC")
+        return (*fixed, *asked.cuda_cflags, *host, *_binding_flags(spec, for_cuda=True))
 
     def libraries(self, spec: BuildSpec) -> tuple[str, ...]:
-        """Link what was asked for from the list."""
-        return _options(spec).ld_flags
+        """Link what was asked for from the list, and torch for its binding."""
+        bound = torch_extension.libraries(for_cuda=True) if spec.binding == "torch" else ()
+        return (*_options(spec).ld_flags, *bound)
 
 
 def _options(spec: BuildSpec) -> CompileOptions:
@@ -142,21 +147,42 @@ def _denied(asked: tuple[str, ...], allowed: frozenset[str]) -> str:
     return f"spec.compile_options: {denied} are not allowed; choose from {sorted(allowed)}." if denied else ""
 
 
-def include_folders() -> tuple[str, ...]:
-    """Give the folders of the calling convention's headers."""
-    return (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
+def limits(spec: BuildSpec) -> Limits:
+    """Give what a build may take."""
+    return _TORCH_LIMITS if spec.binding == "torch" else _LIMITS
+
+
+def readable_folders(spec: BuildSpec) -> tuple[str, ...]:
+    """Give the folders that a build reads beside the system's."""
+    return torch_extension.readable_folders() if spec.binding == "torch" else _include_folders()
+
+
+def _standard(spec: BuildSpec) -> str:
+    return torch_extension.standard() if spec.binding == "torch" else "-std=c++17"
+
+
+def _headers(spec: BuildSpec) -> str:
+    return torch_extension.identity() if spec.binding == "torch" else headers_hash()
+
+
+def _binding_flags(spec: BuildSpec, *, for_cuda: bool) -> tuple[str, ...]:
+    """Give the macros and header folders of a solution's calling convention."""
+    is_extension = spec.binding == "torch"
+    folders = torch_extension.include_folders() if is_extension else _include_folders()
+    macros = torch_extension.flags(for_cuda=for_cuda) if is_extension else ()
+    return (*macros, *(part for folder in folders for part in ("-isystem", folder)))
 
 
 @lru_cache(maxsize=1)
-def _includes() -> tuple[str, ...]:
-    return tuple(part for folder in include_folders() for part in ("-isystem", folder))
+def _include_folders() -> tuple[str, ...]:
+    return (tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path())
 
 
 @lru_cache(maxsize=1)
 def headers_hash() -> str:
     """Hash the headers that solutions are compiled with, and name the C library."""
     digest = hashlib.sha256((os.confstr("CS_GNU_LIBC_VERSION") or "").encode())
-    for folder in include_folders():
+    for folder in _include_folders():
         for header in sorted(Path(folder).rglob("*.h")):
             digest.update(str(header.relative_to(folder)).encode() + b"\0" + header.read_bytes())
     return digest.hexdigest()

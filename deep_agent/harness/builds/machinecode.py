@@ -61,6 +61,15 @@ def machine_code_hash(artefact: bytes, entry: str) -> str:
     return digest.hexdigest()
 
 
+def defines(artefact: bytes, symbol: str) -> bool:
+    """Whether a shared object defines a dynamic symbol; False for what is no 64-bit little-endian ELF."""
+    try:
+        _Elf(artefact).place_of(symbol)
+    except (_Unreadable, struct.error, IndexError, ValueError):
+        return False
+    return True
+
+
 def _parts(elf: "_Elf", entry: str) -> Iterator[bytes]:
     yield str(elf.machine).encode()
     for section in elf.sections:

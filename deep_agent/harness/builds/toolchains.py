@@ -4,17 +4,19 @@ import importlib.machinery
 import importlib.util
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
+from deep_agent.errors import MissingTool
 from deep_agent.harness.folders import PROGRAM_PATH
-from deep_agent.problem.solution import Language
+from deep_agent.problem.solution import Binding, Language
 from deep_agent.problem.value import FrozenValue
 
 DeviceKind = Literal["cpu", "cuda"]
-NeedKind = Literal["program", "package", "header"]
+NeedKind = Literal["program", "package", "header", "file of torch"]
 
 HEADER_FOLDERS: Final = (
     "/usr/include",
@@ -30,7 +32,7 @@ HEADER_FOLDERS: Final = (
 
 
 class Need(FrozenValue):
-    """One program, importable package or header that a language cannot do without."""
+    """One program, importable package, header or file in torch's folder that a language cannot do without."""
 
     kind: NeedKind
     name: str
@@ -57,6 +59,17 @@ _GXX = Need(
 )
 _NVCC = Need(kind="program", name="nvcc", remedy="Install the CUDA toolkit, so that nvcc is in /usr/local/cuda/bin.")
 _TORCH = Need(kind="package", name="torch", remedy="Install it: `pip install 'deep-agent[worker]'`.")
+_PYTHON_H = Need(kind="header", name="Python.h", remedy="Install Python's headers, such as `python3-dev`.")
+_TORCH_H = Need(
+    kind="file of torch",
+    name="include/torch/extension.h",
+    remedy="Install torch from a wheel, which brings its headers: `pip install --force-reinstall torch`.",
+)
+_TORCH_CUDA = Need(
+    kind="file of torch",
+    name="lib/libtorch_cuda.so",
+    remedy="Install a build of torch for CUDA, as https://pytorch.org/get-started says.",
+)
 _CUDA_ONLY: Final[tuple[DeviceKind, ...]] = ("cuda",)
 
 
@@ -102,6 +115,11 @@ TOOLCHAINS: Final[Mapping[Language, Toolchain]] = MappingProxyType(
 )
 """Every language's needs."""
 
+TORCH_BINDING: Final[Mapping[DeviceKind, tuple[Need, ...]]] = MappingProxyType(
+    {"cpu": (_TORCH, _TORCH_H, _PYTHON_H), "cuda": (_TORCH, _TORCH_H, _PYTHON_H, _TORCH_CUDA)}
+)
+"""What a native solution's `torch` binding needs beside its language."""
+
 Find = Callable[[Need], str | None]
 """Tells where a need is met on a machine; None where it is not."""
 
@@ -115,8 +133,20 @@ def find(need: Need) -> str | None:
             return _find_package(need.name)
         case "header":
             versions = sorted(str(folder / "include") for folder in Path("/usr/local").glob("cuda-*"))
-            folders = (Path(folder) for folder in (*HEADER_FOLDERS, *versions))
+            folders = (Path(folder) for folder in (*HEADER_FOLDERS, *versions, sysconfig.get_path("include")))
             return next((str(folder / need.name) for folder in folders if (folder / need.name).is_file()), None)
+        case "file of torch":
+            found = _find_package("torch")
+            path = None if found is None else Path(found).parent / need.name
+            return str(path) if path is not None and path.is_file() else None
+
+
+def torch_folder() -> Path:
+    """Give the folder of the installed torch, without loading it; raises MissingTool when there is none."""
+    found = _find_package("torch")
+    if found is None:
+        raise MissingTool("no torch on this machine.", remedy=_TORCH.remedy)
+    return Path(found).parent
 
 
 def missing(language: Language, here: Find = find) -> tuple[Need, ...]:
@@ -124,7 +154,9 @@ def missing(language: Language, here: Find = find) -> tuple[Need, ...]:
     return tuple(need for need in TOOLCHAINS[language].needs if here(need) is None)
 
 
-def obstacle(languages: tuple[Language, ...], device: DeviceKind, here: Find = find) -> Obstacle | None:
+def obstacle(
+    languages: tuple[Language, ...], device: DeviceKind, here: Find = find, *, binding: Binding | None = None
+) -> Obstacle | None:
     """Say why a solution in these languages cannot be built for a device on this machine; None when it can.
 
     An empty list counts as `pytorch`, as upstream.
@@ -138,11 +170,13 @@ def obstacle(languages: tuple[Language, ...], device: DeviceKind, here: Find = f
             message=f"{names} does not run on a {_DEVICE_WORDS[device]} device.",
             remedy=f"Use {' or '.join(f'`{language}`' for language in able)}, or another device.",
         )
+    is_extension = binding == "torch" and not all(language.is_python for language in spoken)
     lacking = {need.name: need for language in spoken for need in missing(language, here)}
+    lacking |= {need.name: need for need in TORCH_BINDING[device] if is_extension and here(need) is None}
     if not lacking:
         return None
     names = " and ".join(f"{need.kind} {need.name}" for need in lacking.values())
-    spoken_words = " and ".join(f"`{language}`" for language in spoken)
+    spoken_words = " and ".join(f"`{language}`" for language in spoken) + (" with `torch`" if is_extension else "")
     return Obstacle(
         message=f"{spoken_words} needs {names}, which this machine lacks.",
         remedy=" ".join(need.remedy for need in lacking.values()),

@@ -208,6 +208,10 @@ def _report(solution: Solution) -> _Report | NotBuilt:
             told.read_text(errors="replace") if told.is_file() else "", [source.path for source in solution.sources]
         )
         report.notes += _loop_notes(remarks)
+        if solution.spec.binding == "torch":
+            # Thousands of instructions of pybind11 would drown the kernel's, and speak of spills that cost nothing.
+            report.notes.append("instructions and stack of a torch extension are mostly its binding's: not read.")
+            return report
         report.stack_bytes = largest_stack_bytes([file.read_text(errors="replace") for file in staging.rglob("*.su")])
         report.mix = _mix(staging / "solution.so", report.notes)
         return report

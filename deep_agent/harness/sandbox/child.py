@@ -6,13 +6,14 @@ clock that counts. Candidate and baseline arms run the same code.
 
 import array
 import contextlib
+import importlib.machinery
 import importlib.util
 import mmap
 import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -115,10 +116,13 @@ class ArmProcess:
         torch.set_num_threads(payload["n_threads"])
         self._destination_passing = payload["destination_passing"]
         self._output_names = tuple(payload["outputs"])
-        if payload["kind"] == "native":
-            self._function = _load_native(fds[0], payload["function"])
-        else:
-            self._function = _load_python(payload, fds)
+        match payload["kind"]:
+            case "native":
+                self._function = _load_native(fds[0], payload["function"])
+            case "extension":
+                self._function = _load_extension(fds[0], payload["module"], payload["function"])
+            case _:
+                self._function = _load_python(payload, fds)
 
     def _call(self, binding: _Binding) -> None:
         # Results of earlier calls are given back first, so that the allocator reuses warm memory.
@@ -228,15 +232,37 @@ def _settings() -> dict[str, object]:
     }
 
 
-def _load_native(artefact_fd: int, function: str) -> Callable[..., Any]:
+@contextlib.contextmanager
+def _path_of(artefact_fd: int) -> Iterator[str]:
     # dlopen wants a path; a link to the sealed descriptor names exactly the bytes the judge built.
     path = Path.cwd() / f"solution-{os.getpid()}.so"
     path.symlink_to(f"/proc/self/fd/{artefact_fd}")
     try:
-        module = tvm_ffi.load_module(str(path))
+        yield str(path)
     finally:
         path.unlink()
+
+
+def _load_native(artefact_fd: int, function: str) -> Callable[..., Any]:
+    with _path_of(artefact_fd) as path:
+        module = tvm_ffi.load_module(path)
     return getattr(module, function)  # type: ignore[no-any-return] # the library types it loosely
+
+
+def _load_extension(artefact_fd: int, name: str, function: str) -> Callable[..., Any]:
+    """Import a module of torch's extension kind; raises AttributeError when it defines no such function."""
+    with _path_of(artefact_fd) as path:
+        loader = importlib.machinery.ExtensionFileLoader(name, path)
+        spec = importlib.util.spec_from_loader(name, loader)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+    if not hasattr(module, function):
+        defined = sorted(one for one in vars(module) if not one.startswith("__"))
+        raise AttributeError(
+            f"the module defines {defined}, and no {function!r}: correct spec.entry_point or add m.def({function!r}, ...)"
+        )
+    return getattr(module, function)  # type: ignore[no-any-return] # whatever the module holds
 
 
 def _load_python(payload: dict[str, Any], fds: list[int]) -> Callable[..., Any]:

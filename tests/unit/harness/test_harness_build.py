@@ -4,11 +4,14 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 from builders import DOUBLE_CPP, make_solution
+from torch.utils.cpp_extension import COMMON_NVCC_FLAGS, include_paths
 
 from deep_agent.harness.builds import build as build_module
-from deep_agent.harness.builds import compilers
+from deep_agent.harness.builds import compilers, torch_extension
 from deep_agent.harness.builds.build import Builder, Built, NotBuilt, build_key
+from deep_agent.harness.builds.compile_sandbox import Limits
 from deep_agent.harness.builds.compilers import Gxx, Nvcc
 from deep_agent.harness.builds.machinecode import machine_code_hash
 from deep_agent.problem.solution import BuildSpec, CompileOptions, Language, SourceFile
@@ -151,9 +154,44 @@ def test_a_failure_is_remembered_with_its_diagnostics(builder, monkeypatch):
 
 
 def test_a_build_that_the_machine_stopped_is_tried_again(builder, monkeypatch):
-    monkeypatch.setattr(build_module, "BUILD_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(build_module, "limits", lambda _spec: Limits(memory_bytes=2**32, wall_s=0.001))
     stopped = builder.build(plain(EXPF))
     assert isinstance(stopped, NotBuilt)
     assert not stopped.is_final
     monkeypatch.undo()
     assert isinstance(builder.build(plain(EXPF)), Built)
+
+
+def extension(**spec):
+    given = {"languages": (Language.CUDA_CPP,), "entry_point": "k.cu::run", "binding": "torch"}
+    return BuildSpec.model_validate(given | spec)
+
+
+def test_an_extension_of_torch_is_compiled_as_torch_itself_says():
+    # Torch is asked here what the builder reads off its files.
+    command = Nvcc("90").flags(extension())
+    assert {"-DTORCH_EXTENSION_NAME=solution", "-DTORCH_API_INCLUDE_EXTENSION_H", *COMMON_NVCC_FLAGS} <= set(command)
+    assert f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}" in command
+    assert set(include_paths()) <= set(command)
+    assert torch_extension.standard() in command
+    linked = Gxx().libraries(extension(languages=(Language.CPP,), entry_point="k.cpp::run"))
+    assert linked[1:] == ("-lc10", "-ltorch_cpu", "-ltorch", "-ltorch_python")
+
+
+def test_nvcc_and_its_host_compiler_get_one_standard_the_solutions_first():
+    options = CompileOptions(cflags=("-std=c++20", "-O2"), cuda_cflags=("-std=c++17",))
+    command = Nvcc("90").flags(extension(compile_options=options))
+    assert [flag for flag in command if flag.startswith("-std=")] == ["-std=c++17"]
+    assert "-O2" in command
+
+
+def test_an_extension_gets_more_memory_and_time_than_a_bare_function():
+    assert compilers.limits(extension()).memory_bytes > compilers.limits(extension(binding="tvm-ffi")).memory_bytes
+    assert compilers.limits(extension()).wall_s > compilers.limits(extension(binding="tvm-ffi")).wall_s
+
+
+def test_an_extensions_key_covers_torchs_build(monkeypatch):
+    solution = plain(EXPF).model_copy(update={"spec": extension()})
+    before = build_key(solution, Nvcc("90"))
+    monkeypatch.setattr(torch_extension, "identity", lambda: "another")
+    assert build_key(solution, Nvcc("90")) != before

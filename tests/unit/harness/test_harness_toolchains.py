@@ -1,6 +1,8 @@
 import pytest
 
-from deep_agent.harness.builds.toolchains import TOOLCHAINS, Need, find, missing, obstacle
+from deep_agent.errors import MissingTool
+from deep_agent.harness.builds import toolchains
+from deep_agent.harness.builds.toolchains import TOOLCHAINS, TORCH_BINDING, Need, find, missing, obstacle, torch_folder
 from deep_agent.problem.solution import Language
 
 
@@ -67,3 +69,37 @@ def test_programs_and_headers_are_found_where_builds_look():
     assert find(Need(kind="program", name="sh", remedy=".")) is not None
     assert find(Need(kind="program", name="no-such-program", remedy=".")) is None
     assert find(Need(kind="header", name="no/such/header.h", remedy=".")) is None
+
+
+def without(*absent: str):
+    return lambda need: None if need.name in absent else "here"
+
+
+@pytest.mark.parametrize("absent", ["include/torch/extension.h", "Python.h", "torch"])
+def test_what_an_extension_of_torch_lacks_is_named_with_a_remedy(absent):
+    found = obstacle((Language.CPP,), "cpu", without(absent), binding="torch")
+    assert found is not None
+    assert found.message.startswith("`cpp` with `torch` needs ")
+    assert absent in found.message
+    assert found.remedy.startswith("Install")
+    assert obstacle((Language.CPP,), "cpu", without(absent), binding="tvm-ffi") is None
+
+
+def test_an_extension_for_a_cuda_device_needs_a_torch_for_it():
+    found = obstacle((Language.CUDA_CPP,), "cuda", without("lib/libtorch_cuda.so"), binding="torch")
+    assert "file of torch lib/libtorch_cuda.so" in found.message
+    assert obstacle((Language.CPP,), "cpu", without("lib/libtorch_cuda.so"), binding="torch") is None
+    assert obstacle((Language.PYTORCH,), "cuda", without("lib/libtorch_cuda.so"), binding="torch") is None
+
+
+def test_the_files_of_an_extension_are_found_in_torchs_folder_without_loading_it():
+    assert [need.name for need in TORCH_BINDING["cpu"] if find(need) is None] == []
+    assert find(Need(kind="file of torch", name="no/such/file", remedy=".")) is None
+    assert (torch_folder() / "version.py").is_file()
+
+
+def test_a_machine_without_torch_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(toolchains, "_find_package", lambda _name: None)
+    assert find(Need(kind="file of torch", name="version.py", remedy=".")) is None
+    with pytest.raises(MissingTool, match="no torch"):
+        torch_folder()

@@ -140,3 +140,23 @@ def test_trap_17_a_solution_for_another_device_alone_is_refused_here():
     Solution.model_validate(native(target_hardware=["B200", "LOCAL"])).require_local()
     with pytest.raises(InvalidInput, match="Add LOCAL"):
         Solution.model_validate(native(target_hardware=["B200"])).require_local()
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "expected"),
+    [
+        ("#include <torch/extension.h>", None, "torch"),
+        ("#include <tvm/ffi/tvm_ffi.h>", None, "tvm-ffi"),
+        ("#include <torch/extension.h>", "tvm-ffi", "tvm-ffi"),
+        ("", "torch", "torch"),
+    ],
+)
+def test_an_absent_binding_is_read_off_the_sources(text, given, expected):
+    raw = native(binding=given)
+    raw["sources"] = [raw["sources"][0] | {"content": text}]
+    assert Solution.model_validate(raw).with_binding().spec.binding == expected
+
+
+def test_python_has_no_binding():
+    solution = Solution.model_validate(raw_solution())
+    assert solution.with_binding() is solution

@@ -11,7 +11,10 @@ def has_only_compilers(need: Need) -> str | None:
 
 def test_every_language_is_told_with_what_it_lacks_and_how_to_get_it():
     checks = {check.name: check for check in _languages(has_only_compilers)}
-    assert set(checks) == {f"language {language}" for language in Language}
+    bindings = {"torch binding on cpu", "torch binding on cuda"}
+    assert set(checks) == {f"language {language}" for language in Language} | bindings
+    assert "lib/libtorch_cuda.so" in checks["torch binding on cuda"].found
+    assert "Python.h" in checks["torch binding on cpu"].found
     assert checks["language cuda_cpp"].ok
     triton = checks["language triton"]
     assert (triton.ok, triton.needed) == (False, False)
