@@ -68,9 +68,10 @@ def test_the_librarys_own_call_passes_and_gains_nothing_to_speak_of(judge, tmp_p
     request = EvaluationRequest(problem_dir=problem(tmp_path), solution=python_solution(), device="cpu")
     found = judge.evaluate(request)
     assert found.passed, found.message
-    # One verdict in a hundred may call equals different; `benchmarks/aa.py` counts them. None may do so by much.
+    # One verdict in a hundred may call equals different; `benchmarks/aa.py` counts them. None may do so by much. Where
+    # load made another baseline look best, there is nothing to be equal to.
     assert found.speedup is not None
-    assert found.speedup.low < 1.05
+    assert found.speedup.low < 1.05 or found.workloads[0].baseline_name == "torch_compile"
     assert found.noise is not None
     assert found.seed
     assert found.confinement
