@@ -49,7 +49,8 @@ def _introduction(rows: Sequence[Row]) -> str:
         f"Measured on: {names}. Times are medians in microseconds, baselines timed side by side; in brackets the SOL Score\n"
         "against the strict bound, with the workload's best baseline as reference (0.5 by definition, in bold).\n"
         "`strict` and `gate` are computed; `ceiling` is the same bound under rates probed on this device, 5 % higher.\n"
-        "On a processor `strict` is computed from probed rates, so it is the ceiling, and there is no gate."
+        "On a processor `strict` is computed from probed rates, so it is the ceiling, and there is no gate. The load average\n"
+        "stands below: on a machine that others use too, times are what they were, and no statement about the library."
     )
 
 
@@ -102,7 +103,7 @@ def _origins(rows: Sequence[Row]) -> list[str]:
 def _by_number(text: str) -> tuple[float, str]:
     """Order readings by their number, so that 120 MHz comes before 1980 MHz."""
     try:
-        return float(text.split()[0]), text
+        return float(text.split(maxsplit=1)[0]), text
     except (ValueError, IndexError):
         return float("inf"), text
 

@@ -37,7 +37,7 @@ def memory_rates() -> dict[str, float]:
     """Read, copy, triad and write, in bytes a second; copies and triads count what they read and what they write."""
     a, b, c = (torch.randn(BUFFER_BYTES // 4, device="cuda") for _ in range(3))
     return {
-        "read": BUFFER_BYTES / best_s(lambda: a.sum()),
+        "read": BUFFER_BYTES / best_s(a.sum),
         "copy": 2 * BUFFER_BYTES / best_s(lambda: a.copy_(b)),
         "triad": 3 * BUFFER_BYTES / best_s(lambda: torch.add(b, c, alpha=1.5, out=a)),
         "write": BUFFER_BYTES / best_s(lambda: a.fill_(1.0)),
