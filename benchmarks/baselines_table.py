@@ -94,8 +94,8 @@ def probed_model(model: DeviceModel, rates: Mapping[str, Mapping[str, float]]) -
     return model.model_copy(update={"bandwidth": bandwidth, "mac_per_s": macs, "bound_kind": "measured"})
 
 
-def software() -> dict[str, str]:
-    """Name what the figures depend on beside the device."""
+def software(commit: str) -> dict[str, str]:
+    """Name what the figures depend on beside the device; an empty commit is asked of git."""
     try:
         import triton  # noqa: PLC0415 - absent where torch came without it
 
@@ -107,13 +107,24 @@ def software() -> dict[str, str]:
         "torch": str(torch.__version__),
         "triton": triton_version,
         "cuda": str(torch.version.cuda or "none"),
-        "git commit": _git("rev-parse", "HEAD") + ("-dirty" if _git("status", "--porcelain", "-uno") else ""),
+        "git commit": commit or _commit(),
     }
 
 
+def _commit() -> str:
+    """Name the commit, and whether anything but results differs from it; `unknown` outside a repository."""
+    head = _git("rev-parse", "HEAD")
+    differs = _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+    return "unknown" if not head else f"{head}-dirty" if differs else head
+
+
 def _git(*words: str) -> str:
-    asked = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or ("unknown" if asked.returncode else "")
+    """Give what git says; nothing where it or the repository is missing."""
+    try:
+        asked = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return asked.stdout.strip()
 
 
 def machine(devices: Devices) -> dict[str, str]:
@@ -159,12 +170,12 @@ def one_workload(source: Path, problem: Problem, uuid: str, into: Path) -> Path:
 class Table:
     """Makes rows, one judge each: a judge's benches hold device memory that the next row needs."""
 
-    def __init__(self, devices: Devices, home: Path, without: frozenset[str]) -> None:
+    def __init__(self, devices: Devices, home: Path, without: frozenset[str], commit: str = "") -> None:
         self._devices = devices
         self._home = home
         self._made = tuple(name for name in MADE if name not in without)
         self._library = LIBRARY not in without
-        self._software = software()
+        self._software = software(commit)
         self._analyst = SubprocessAnalyst(time_limit_s=300.0)
 
     def baseline_set(self, problem: str) -> str:
@@ -302,6 +313,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--problems", default="", help="names, separated by commas; all when left out")
     parser.add_argument("--workloads", type=int, help="only the first N of each problem")
     parser.add_argument("--without", default="", help="baselines left out: max_autotune, library, eager_out, ...")
+    parser.add_argument("--commit", default="", help="its name, where a copy of the tree has no repository")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--render", action="store_true", help="write the page of what the file holds, measure nothing")
     options = parser.parse_args(words)
@@ -316,7 +328,7 @@ def main(words: list[str] | None = None) -> int:
                 names = tuple(one for one in options.problems.split(",") if one)
                 todo = list(wanted(names, devices, options.workloads))
                 with RowFile(out) as file:
-                    fill(Table(devices, Path(home), without), file, devices, todo)
+                    fill(Table(devices, Path(home), without, options.commit), file, devices, todo)
         return render(out)
     except DeepAgentError as error:
         tell(f"{error} {error.remedy}")
