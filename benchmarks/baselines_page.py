@@ -50,7 +50,9 @@ def _introduction(rows: Sequence[Row]) -> str:
         "against the strict bound, with the workload's best baseline as reference (0.5 by definition, in bold).\n"
         "`strict` and `gate` are computed; `ceiling` is the same bound under rates probed on this device, 5 % higher.\n"
         "On a processor `strict` is computed from probed rates, so it is the ceiling, and there is no gate. The load average\n"
-        "stands below: on a machine that others use too, times are what they were, and no statement about the library."
+        "stands below: on a machine that others use too, times are what they were, and no statement about the library.\n"
+        "The best is the judge's choice, by lower quartiles, so that another median may lie just below its own. `noise` is the\n"
+        "95 % interval of the best baseline's time over that of its twin: where it is wide, so is every ratio of the row."
     )
 
 
