@@ -6,12 +6,12 @@ faults, because the arm's allocator keeps freed memory mapped.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from deep_agent.problem.definition import Definition
+from deep_agent.problem.evaluation import BaselineChoice, BaselineName
 from deep_agent.problem.solution import BuildSpec, Language, Solution, SourceFile
 
-BaselineName = Literal["eager", "eager_out", "torch_compile", "torch_compile_max_autotune"]
 BASELINE_NAMES: Final[tuple[BaselineName, ...]] = ("eager", "eager_out", "torch_compile")
 MAX_AUTOTUNE: Final[BaselineName] = "torch_compile_max_autotune"
 
@@ -125,10 +125,17 @@ class BaselineSource:
     solution: Solution
 
 
-def baseline_sources(definition: Definition, *, on_device: bool = False) -> tuple[BaselineSource, ...]:
-    """Write the baselines of a definition; on a CUDA device torch.compile also tunes itself."""
-    names = (*BASELINE_NAMES, MAX_AUTOTUNE) if on_device else BASELINE_NAMES
-    return tuple(BaselineSource(name, _solution(definition, name)) for name in names)
+def baseline_sources(
+    definition: Definition, *, on_device: bool = False, choice: BaselineChoice | None = None
+) -> tuple[BaselineSource, ...]:
+    """Write the baselines of a definition; unless a choice says otherwise, torch.compile tunes itself on a CUDA device."""
+    made = (*BASELINE_NAMES, MAX_AUTOTUNE)
+    names = made if on_device else BASELINE_NAMES
+    library: tuple[BaselineSource, ...] = ()
+    if choice is not None:
+        names = names if choice.names is None else tuple(name for name in made if name in choice.names)
+        library = () if choice.library is None else (BaselineSource("library", choice.library),)
+    return (*(BaselineSource(name, _solution(definition, name)) for name in names), *library)
 
 
 def _solution(definition: Definition, name: BaselineName) -> Solution:

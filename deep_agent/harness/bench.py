@@ -6,7 +6,7 @@ device; timing does.
 """
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -21,7 +21,7 @@ from deep_agent.harness.answers.stage import Stage
 from deep_agent.harness.arms.arm import ArmFailed
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace, start_baseline, time_side_by_side
 from deep_agent.harness.baselines import BaselineSource, baseline_sources
-from deep_agent.problem.evaluation import Baseline
+from deep_agent.problem.evaluation import Baseline, BaselineChoice
 from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
@@ -36,7 +36,7 @@ class Bench:
     """One problem set up for judging; used by one thread at a time."""
 
     def __init__(
-        self, workplace: Workplace, problem: Problem, progress: Progress, *, only: Collection[str] | None = None
+        self, workplace: Workplace, problem: Problem, progress: Progress, *, choice: BaselineChoice | None = None
     ) -> None:
         """Draw inputs, check the reference on them, start the baselines; time nothing.
 
@@ -44,7 +44,7 @@ class Bench:
             workplace: shared by all benches.
             problem: what is judged.
             progress: told each step in a few words.
-            only: names of the baselines to start; None for all.
+            choice: which baselines to start; None for those of the device.
 
         Raises:
             InvalidInput: the reference raises, or returns something undeclared or not a number.
@@ -57,17 +57,18 @@ class Bench:
         self.stages: dict[str, Stage] = {}
         self.hidden: tuple[HiddenCase, ...] = ()
         self._workplace = workplace
+        self._choice = choice
         self._arms: list[BaselineArm] = []
         self._twins: dict[str, BaselineArm] = {}
         progress("checking the reference")
         self.reference = Reference(problem.definition, workplace.place.torch_device)
         try:
-            self._set_up(progress, only)
+            self._set_up(progress)
         except BaseException:
             self.close()
             raise
 
-    def _set_up(self, progress: Progress, only: Collection[str] | None) -> None:
+    def _set_up(self, progress: Progress) -> None:
         problem = self.problem
         for workload in problem.workloads:
             self.stages[workload.uuid] = self._stage(workload)
@@ -75,15 +76,15 @@ class Bench:
             self.reference, problem.workloads, self.chance, self._workplace.place, n_cases=N_HIDDEN_CASES
         )
         for source in self._sources():
-            if only is None or source.name in only:
-                progress(f"preparing the baseline {source.name}")
-                self._arms.append(start_baseline(self._workplace, source, problem.definition, self.stages))
+            progress(f"preparing the baseline {source.name}")
+            self._arms.append(start_baseline(self._workplace, source, problem.definition, self.stages))
         if not any(entry.desks for entry in self._arms):
             reasons = "; ".join(f"{entry.source.name}: {entry.failure}" for entry in self._arms)
             raise HarnessFailed(f"no baseline of {problem.name!r} runs: {reasons}")
 
     def _sources(self) -> tuple[BaselineSource, ...]:
-        return baseline_sources(self.problem.definition, on_device=self._workplace.place.index is not None)
+        on_device = self._workplace.place.index is not None
+        return baseline_sources(self.problem.definition, on_device=on_device, choice=self._choice)
 
     def _stage(self, workload: Workload) -> Stage:
         place = self._workplace.place
@@ -130,7 +131,8 @@ class Bench:
 
     def is_baseline(self, solution: Solution) -> bool:
         """Whether a solution is one of the library's own calls, as this bench writes them."""
-        sources = self._sources()
+        on_device = self._workplace.place.index is not None
+        sources = baseline_sources(self.problem.definition, on_device=on_device)
         return any(solution.content_hash == source.solution.content_hash for source in sources)
 
     def baselines(self) -> tuple[Baseline, ...]:

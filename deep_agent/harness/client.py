@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from deep_agent import errors
 from deep_agent.ports import ignore_progress
-from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest
+from deep_agent.problem.evaluation import BaselineChoice, Build, Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.profile import NotProfiled, Profile, ProfileAnswer, ProfileRequest
 from deep_agent.problem.solution import Solution
 
@@ -33,6 +33,7 @@ _ERRORS: Final[Mapping[str, type[errors.DeepAgentError]]] = {
 }
 
 _Answer = dict[str, Any]
+_DEFAULT_CHOICE: Final = BaselineChoice()
 _PROFILES: Final[TypeAdapter[Profile | NotProfiled]] = TypeAdapter(ProfileAnswer)
 
 
@@ -66,10 +67,20 @@ class JudgeProcess:
         self._program()
 
     def characterize(
-        self, problem_dir: str, device: str, progress: Callable[[str], None] = ignore_progress
+        self,
+        problem_dir: str,
+        device: str,
+        progress: Callable[[str], None] = ignore_progress,
+        *,
+        choice: BaselineChoice = _DEFAULT_CHOICE,
     ) -> Characterization:
-        """See the port; `progress` is told each step in a few words."""
-        request = {"verb": "characterize", "problem_dir": problem_dir, "device": device}
+        """See the port; `progress` is told each step in a few words, `choice` says which baselines to try."""
+        request = {
+            "verb": "characterize",
+            "problem_dir": problem_dir,
+            "device": device,
+            "choice": choice.model_dump(mode="json"),
+        }
         return Characterization.model_validate(self._ask(request, progress))
 
     def build(self, solution: Solution, device: str) -> Build:

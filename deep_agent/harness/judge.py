@@ -29,7 +29,7 @@ from deep_agent.harness.timing.rounds import Rounds, protocol_of
 from deep_agent.harness.timing.statistics import log_ratios, ratio
 from deep_agent.harness.timing.timers import Timer
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
-from deep_agent.problem.evaluation import Build, Characterization, Evaluation, EvaluationRequest, Ratio
+from deep_agent.problem.evaluation import BaselineChoice, Build, Characterization, Evaluation, EvaluationRequest, Ratio
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
@@ -37,6 +37,8 @@ from deep_agent.problem.readers import read_problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
 
+EVERY_DEFAULT: Final = BaselineChoice()
+"""The baselines that verdicts compare with."""
 _COPIES: Final = 5
 """Sets of buffers a workload may hold at once: input sets, and outputs of baselines, twin, candidate, incumbent."""
 _BENCH_MEMORY_SHARE: Final = 0.35
@@ -65,11 +67,13 @@ class DeviceJudge:
         self._setting_up: dict[str, threading.Lock] = {}
         self._equipment: dict[str, tuple[Place, Timer]] = {}
 
-    def characterize(self, problem_dir: str, device: str, progress: Progress) -> Characterization:
+    def characterize(
+        self, problem_dir: str, device: str, progress: Progress, *, choice: BaselineChoice
+    ) -> Characterization:
         """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
         problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
-        bench = self._bench(workplace, problem, device, progress)
+        bench = self._bench(workplace, problem, device, progress, choice=choice)
         progress("timing the baselines side by side")
         with self._device:
             started_s = time.perf_counter()
@@ -198,12 +202,20 @@ class DeviceJudge:
             return self._bench(workplace, problem, request.device, progress)
         # Unseen inputs, addresses and processes for every arm; nothing of the search's bench takes part.
         kept = self._benches.get(_key(problem, request.device))
-        names = None if kept is None or not kept.best else {entry.source.name for entry in kept.best.values()}
-        return Bench(workplace, problem, progress, only=names)
+        names = None if kept is None or not kept.best else tuple({e.source.name for e in kept.best.values()})
+        return Bench(workplace, problem, progress, choice=BaselineChoice(names=names))
 
-    def _bench(self, workplace: Workplace, problem: Problem, device: str, progress: Progress) -> Bench:
+    def _bench(
+        self,
+        workplace: Workplace,
+        problem: Problem,
+        device: str,
+        progress: Progress,
+        *,
+        choice: BaselineChoice = EVERY_DEFAULT,
+    ) -> Bench:
         """Give the problem's bench, setting it up if there is none; benches of different problems side by side."""
-        key = _key(problem, device)
+        key = _key(problem, device, choice)
         with self._keys:
             setting_up = self._setting_up.setdefault(key, threading.Lock())
         with setting_up:
@@ -212,7 +224,7 @@ class DeviceJudge:
                 available_bytes = psutil.virtual_memory().available if device_bytes is None else device_bytes
                 for workload in problem.workloads:
                     check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
-                bench = Bench(workplace, problem, progress)
+                bench = Bench(workplace, problem, progress, choice=choice)
                 # Only who holds the device may take a bench away: another thread could be judging on it.
                 with self._device:
                     self._benches[key] = bench
@@ -271,8 +283,8 @@ class DeviceJudge:
         self._zygote.close()
 
 
-def _key(problem: Problem, device: str) -> str:
-    return f"{device} {problem.model_dump_json()}"
+def _key(problem: Problem, device: str, choice: BaselineChoice = EVERY_DEFAULT) -> str:
+    return f"{device} {choice.model_dump_json()} {problem.model_dump_json()}"
 
 
 def _read(problem_dir: str, device: str) -> Problem:

@@ -16,7 +16,7 @@ from deep_agent import errors
 from deep_agent.harness.arms.arm import Zygote
 from deep_agent.harness.folders import Folders
 from deep_agent.harness.judge import DeviceJudge
-from deep_agent.problem.evaluation import EvaluationRequest
+from deep_agent.problem.evaluation import BaselineChoice, EvaluationRequest
 from deep_agent.problem.profile import ProfileRequest
 from deep_agent.problem.solution import Solution
 
@@ -53,7 +53,8 @@ class JudgeProgram:
             self._write({"id": request["id"], "event": step})
 
         if request["verb"] == "characterize":
-            characterized = self._judge.characterize(request["problem_dir"], request["device"], progress)
+            choice = BaselineChoice.model_validate(request["choice"])
+            characterized = self._judge.characterize(request["problem_dir"], request["device"], progress, choice=choice)
             return characterized.model_dump(mode="json")
         if request["verb"] == "build":
             built = self._judge.build(Solution.model_validate(request["solution"]), request["device"])

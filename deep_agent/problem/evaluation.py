@@ -167,10 +167,23 @@ class EvaluationRequest(FrozenValue):
     """Wall seconds after which timing stops with what it has; None for no limit."""
 
 
+BaselineName = Literal["eager", "eager_out", "torch_compile", "torch_compile_max_autotune", "library"]
+"""`library` is a call that whoever asks wrote by hand; the others are made from the reference."""
+
+
+class BaselineChoice(FrozenValue):
+    """Which baselines a characterisation tries."""
+
+    names: tuple[BaselineName, ...] | None = None
+    """Those made from the reference, in any order; None for what the device's judge tries by itself."""
+    library: Solution | None = None
+    """A library call tried beside them. It runs as trusted as they do, so it never comes from a candidate."""
+
+
 class Baseline(FrozenValue):
     """One way the library offers to do the operation."""
 
-    name: Literal["eager", "eager_out", "torch_compile", "torch_compile_max_autotune"]
+    name: BaselineName
     solution: Solution | None = None
     """The library call as a solution that can be packaged; None where it cannot be written as one."""
     time_us: dict[str, Positive]

@@ -13,7 +13,7 @@ import pytest
 
 from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.client import JudgeProcess
-from deep_agent.problem.evaluation import EvaluationRequest
+from deep_agent.problem.evaluation import BaselineChoice, EvaluationRequest
 from deep_agent.problem.solution import BuildSpec, Solution, SourceFile
 
 pytestmark = pytest.mark.integration
@@ -62,6 +62,16 @@ def test_a_problem_is_characterised_with_every_baseline_and_the_noise(judge, tmp
     assert found.best["one"] in {"eager", "eager_out", "torch_compile"}
     assert found.noise.low <= found.noise.value <= found.noise.high
     assert any("baseline" in step for step in steps)
+
+
+def test_a_choice_of_baselines_is_kept_and_a_wrong_library_call_is_told(judge, tmp_path):
+    wrong = python_solution(SOFTMAX.replace("(x, -1)", "(x, 0)"))
+    found = judge.characterize(problem(tmp_path), "cpu", choice=BaselineChoice(names=("eager",), library=wrong))
+    times = {one.name: one.time_us for one in found.baselines}
+    assert set(times) == {"eager", "library"}
+    assert times["library"] == {}
+    assert "differs" in found.baselines[1].failure
+    assert found.best == {"one": "eager"}
 
 
 def test_the_librarys_own_call_passes_and_gains_nothing_to_speak_of(judge, tmp_path):
