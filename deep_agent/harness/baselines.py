@@ -77,9 +77,8 @@ def _with_outputs(inputs, outputs):
             with graph.inserting_before(last):
                 graph.call_function(torch.ops.aten.copy_.default, (destinations[index], node))
     traced.recompile()
-    # Destinations were put in front, the last one first.
     call = traced.forward
-    return lambda ins, outs: call(*reversed(outs), *[x for x in ins if isinstance(x, torch.Tensor)])
+    return lambda ins, outs: call(*outs, *[x for x in ins if isinstance(x, torch.Tensor)])
 
 
 def run(*arguments):

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.integration
 SOFTMAX = "import torch\n\n\ndef run(x):\n    return torch.softmax(x, -1)\n"
 
 
-def problem(folder: Path, reference=SOFTMAX, rows=300, cols=700) -> str:
+def problem(folder: Path, reference=SOFTMAX, rows=300, cols=700, outputs=()) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     tensor = {"shape": ["rows", "cols"], "dtype": "float32"}
     definition = {
         "name": "made",
         "axes": {"rows": {"type": "var"}, "cols": {"type": "var"}},
         "inputs": {"x": tensor},
-        "outputs": {"y": tensor},
+        "outputs": dict(outputs) or {"y": tensor},
         "reference": reference,
     }
     (folder / "definition.json").write_text(json.dumps(definition))
@@ -58,10 +58,22 @@ def test_a_problem_is_characterised_with_every_baseline_and_the_noise(judge, tmp
     steps = []
     found = judge.characterize(problem(tmp_path), "cpu", steps.append)
     assert {one.name for one in found.baselines} == {"eager", "eager_out", "torch_compile"}
-    assert all(one.time_us["one"] > 0 for one in found.baselines if not one.failure)
+    assert all(one.time_us["one"] > 0 and not one.failure for one in found.baselines)
     assert found.best["one"] in {"eager", "eager_out", "torch_compile"}
     assert found.noise.low <= found.noise.value <= found.noise.high
     assert any("baseline" in step for step in steps)
+
+
+def test_every_output_goes_where_it_belongs_when_the_library_writes_into_given_buffers(judge, tmp_path):
+    reference = "def run(x):\n    return {'total': x.sum(0), 'twice': x * 2.0, 'same': x.clone()}\n"
+    outputs = {
+        "total": {"shape": ["cols"], "dtype": "float32"},
+        "twice": {"shape": ["rows", "cols"], "dtype": "float32"},
+        "same": {"shape": ["rows", "cols"], "dtype": "float32"},
+    }
+    where = problem(tmp_path, reference, outputs=outputs)
+    found = judge.characterize(where, "cpu", choice=BaselineChoice(names=("eager", "eager_out")))
+    assert {one.name: one.failure for one in found.baselines} == {"eager": "", "eager_out": ""}
 
 
 def test_a_choice_of_baselines_is_kept_and_a_wrong_library_call_is_told(judge, tmp_path):
