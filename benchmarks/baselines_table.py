@@ -24,6 +24,7 @@ import psutil
 import torch
 from baselines_page import page, violations
 from library_calls import library_call
+from machine import card
 
 from deep_agent.errors import DeepAgentError, HarnessFailed, InvalidInput
 from deep_agent.harness.baselines import BASELINE_NAMES, MAX_AUTOTUNE
@@ -45,9 +46,6 @@ ROOT: Final = Path(__file__).parents[1]
 MADE: Final = (*BASELINE_NAMES, MAX_AUTOTUNE)
 LIBRARY: Final = "library"
 PROBE_TIMEOUT_S: Final = 180.0
-CARD_FIELDS: Final = (
-    "name,driver_version,clocks.sm,clocks.mem,power.draw,power.limit,temperature.gpu,clocks_throttle_reasons.active"
-)
 
 
 @dataclass(frozen=True)
@@ -139,18 +137,7 @@ def machine(devices: Devices) -> dict[str, str]:
             "clock": "unknown" if clock is None else f"{clock.current:.0f} MHz",
             "load average": load,
         }
-    asked = subprocess.run(
-        ["nvidia-smi", "-i", str(devices.index), f"--query-gpu={CARD_FIELDS}", "--format=csv,noheader"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    cells = [cell.strip() for cell in asked.stdout.strip().split(",")]
-    fields = CARD_FIELDS.split(",")
-    if asked.returncode or len(cells) != len(fields):
-        return {
-            "nvidia-smi": f"said nothing usable: {(asked.stdout + asked.stderr).strip()[:200]}",
-            "load average": load,
-        }
-    return {**dict(zip(fields, cells, strict=True)), "load average": load}
+    return {**card(devices.index), "load average": load}
 
 
 def one_workload(source: Path, problem: Problem, uuid: str, into: Path) -> Path:

@@ -56,6 +56,7 @@ def judge_all(device: str, out: Path) -> list[dict[str, object]]:
     cheats, honest = (specimens(folder) for folder in FOLDERS[device])
     todo = [(kind, one) for kind, many in (("honest", honest), ("cheat", cheats)) for one in many]
     todo = [(kind, one) for kind, one in todo if (kind, one.name) not in done]
+    made_on = machine(device)
     with tempfile.TemporaryDirectory(prefix="gallery-") as home, ThreadPoolExecutor(AT_ONCE[device]) as pool:
         court = Court(Path(home))
         asked = [pool.submit(row, court, kind, one) for kind, one in todo]
@@ -65,7 +66,7 @@ def judge_all(device: str, out: Path) -> list[dict[str, object]]:
             if not found["as_expected"]:
                 print(f"{found['name']}: {found['found']} {found['message']}", flush=True)
             rows.sort(key=lambda one: (one["kind"], one["name"]))
-            out.write_text(json.dumps({"machine": machine(device), "verdicts": rows}, indent=1) + "\n")
+            out.write_text(json.dumps({"machine": made_on, "verdicts": rows}, indent=1) + "\n")
         court.judge.close()
     return rows
 

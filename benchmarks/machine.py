@@ -9,14 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from deep_agent.harness.builds.compilers import Compiler, Gxx, Nvcc
 from deep_agent.sol.machine import this_machine
 
-_CARD_FIELDS = "name,driver_version,clocks.sm,clocks.mem,power.draw,power.limit,clocks_throttle_reasons.active"
+CARD_FIELDS = (
+    "name,driver_version,clocks.sm,clocks.mem,power.draw,power.limit,temperature.gpu,clocks_throttle_reasons.active"
+)
 
 
 def machine(device: str) -> dict[str, object]:
     """Describe a device as it is now: clocks of a card, load of a processor."""
     said = compiler_of(device).version().splitlines()
     return {
-        **({"card": _card()} if device.startswith("cuda") else {}),
+        **({"card": card()} if device.startswith("cuda") else {}),
         "processor": this_machine().model,
         "n_cores": this_machine().n_cores,
         "load_average": os.getloadavg()[0],
@@ -42,13 +44,16 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _card() -> dict[str, str]:
-    return dict(zip(_CARD_FIELDS.split(","), _asked_of_card(_CARD_FIELDS), strict=True))
+def card(index: int = 0) -> dict[str, str]:
+    """Read what a card does now: clocks, power, temperature, what throttles it."""
+    return dict(zip(CARD_FIELDS.split(","), _asked_of_card(CARD_FIELDS, index), strict=True))
 
 
-def _asked_of_card(fields: str) -> list[str]:
-    """Ask the driver about the first card."""
+def _asked_of_card(fields: str, index: int = 0) -> list[str]:
     asked = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        ["nvidia-smi", "-i", str(index), f"--query-gpu={fields}", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [field.strip() for field in asked.stdout.splitlines()[0].split(",")]

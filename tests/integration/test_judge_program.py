@@ -86,14 +86,13 @@ def test_a_choice_of_baselines_is_kept_and_a_wrong_library_call_is_told(judge, t
     assert found.best == {"one": "eager"}
 
 
-def test_the_librarys_own_call_passes_and_gains_nothing_to_speak_of(judge, tmp_path):
+def test_the_librarys_own_call_passes_and_is_not_called_faster_beyond_doubt(judge, tmp_path):
     request = EvaluationRequest(problem_dir=problem(tmp_path), solution=python_solution(), device="cpu")
     found = judge.evaluate(request)
     assert found.passed, found.message
-    # One verdict in a hundred may call equals different; `benchmarks/aa.py` counts them. None may do so by much. Where
-    # load made another baseline look best, there is nothing to be equal to.
-    assert found.speedup is not None
-    assert found.speedup.low < 1.05 or found.workloads[0].baseline_name == "torch_compile"
+    # Beyond doubt is what a verification confirms: one verdict in a hundred may call equals different.
+    confirmed = found.is_faster and judge.evaluate(request.model_copy(update={"profile": "verify"})).is_faster
+    assert not confirmed
     assert found.noise is not None
     assert found.seed
     assert found.confinement

@@ -5,7 +5,7 @@ import ctypes
 import time
 from collections import deque
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Thread
 from typing import Final
 
 from deep_agent.problem.evaluation import DeviceState
@@ -90,7 +90,6 @@ class CardWatch:
         self._samples: deque[Sample] = deque(maxlen=_KEPT)
         self._attended_s = 0.0
         self._thread: Thread | None = None
-        self._wake = Event()
 
     def attend(self) -> None:
         """Go on watching, or begin to."""
@@ -114,7 +113,7 @@ class CardWatch:
         with contextlib.suppress(OSError):
             while time.monotonic() - self._attended_s < _UNATTENDED_S:
                 self._samples.append(self._reader.read())
-                self._wake.wait(PERIOD_S)
+                time.sleep(PERIOD_S)
 
 
 def summary(samples: list[Sample]) -> DeviceState | None:
