@@ -46,6 +46,7 @@ SCALE_REFERENCE = "def run(x):\n    return x * 2.0\n"
 GATHER_REFERENCE = (
     "import torch\n\n\ndef run(indices, table):\n    return torch.nn.functional.embedding(indices, table)\n"
 )
+_TRIAL_ROWS = 16384
 GATHER_INPUTS = """
 
 def inputs(axes, device):
@@ -90,6 +91,14 @@ def scale_problem(folder: Path, rows: int) -> Path:
     return write_problem(folder, definition, {"rows": rows}, {})
 
 
+def lasting(bench: "Bench", home: Path, kernel_us: float) -> Path:
+    """Write the memory-bound problem in the size that takes this long on the device at hand."""
+    found = bench.judged(scale_problem(home / "trial", _TRIAL_ROWS), scale(0), None, "screen")
+    taken = found.workloads[0].candidate
+    assert taken is not None
+    return scale_problem(home / "scale", max(int(_TRIAL_ROWS * kernel_us / taken.time_us) // 64, 1) * 64)
+
+
 def scale(number: int, extra: float = 0.0) -> Solution:
     """Write the kernel; equal but for a comment, so that each is judged on its own."""
     text = COPY_SCALE.replace("EXTRA", repr(extra)) + f"// copy {number}\n"
@@ -116,6 +125,10 @@ def python(definition: str, text: str) -> Solution:
         spec=spec,
         sources=(SourceFile(path="solution.py", content=text),),
     )
+
+
+Keep = Callable[[dict[str, object]], None]
+"""Takes what a part has found so far: a run may be cut."""
 
 
 class Bench:
@@ -154,26 +167,34 @@ def gate_says(found: Evaluation) -> bool:
     return is_beyond(found.gain, noise_reach_log(found.noise))
 
 
-def gated(bench: Bench, folder: Path, n: int, extra: float, words: str, aim: str) -> dict[str, object]:
+def gated(bench: Bench, folder: Path, n: int, extra: float, words: str, keep: Keep) -> dict[str, object]:
     """Judge the kernel n times against an incumbent that is slower by `extra`; count what the gate calls better."""
-    gains, called = [], 0
+    gains: list[float] = []
+    kernel_us: list[float] = []
+    called = []
     incumbent = scale(-1, extra)
+    counted: dict[str, object] = {}
     for number in range(n):
         found = bench.judged(folder, scale(number % 4), incumbent)
-        called += gate_says(found)
-        gains.append(found.gain.value if found.gain else 1.0)
-        print(f"\r  {number + 1} of {n}: {called} called better", end="", file=sys.stderr, flush=True)
-    gains.sort()
+        assert found.gain is not None
+        called.append(gate_says(found))
+        gains.append(found.gain.value)
+        kernel_us += [one.candidate.time_us for one in found.workloads if one.candidate is not None]
+        print(f"\r  {number + 1} of {n}: {sum(called)} called better", end="", file=sys.stderr, flush=True)
+        counted = {
+            "n": number + 1,
+            "called_better": sum(called),
+            "kernel_us": median(kernel_us),
+            "gain_least": min(gains),
+            "gain_median": median(gains),
+            "gain_most": max(gains),
+            "gains": [round(gain, 5) for gain in gains],
+        }
+        keep(counted)
     print(file=sys.stderr)
-    spread = f"gains {gains[0]:.4f} / {median(gains):.4f} / {gains[-1]:.4f} (least, median, most)"
-    print(f"{words}: {called} of {n} called better; {spread} ({aim})")
-    return {
-        "n": n,
-        "called_better": called,
-        "gain_least": gains[0],
-        "gain_median": median(gains),
-        "gain_most": gains[-1],
-    }
+    spread = f"gains {min(gains):.4f} / {median(gains):.4f} / {max(gains):.4f} (least, median, most)"
+    print(f"{words}: {sum(called)} of {n} called better; {spread}; {median(kernel_us):.0f} us a call")
+    return counted
 
 
 def control(bench: Bench, folder: Path, solution: Solution, twin: Solution, words: str) -> dict[str, object]:
@@ -231,27 +252,38 @@ def main() -> int:
     parser.add_argument("--parts", default="fixed,equal,slower,controls")
     parser.add_argument("--pairs", type=int, default=200, help="equal pairs")
     parser.add_argument("--tries", type=int, default=100, help="tries at the known slow-down")
-    parser.add_argument("--rows", type=int, default=16384, help="of 4096 floats each, for the memory-bound kernel")
+    parser.add_argument("--kernel-us", type=float, default=200.0, help="what the memory-bound kernel takes")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found: dict[str, object] = {"before": machine(options.device)}
+
+    def keep_as(name: str) -> Keep:
+        def keep(part: dict[str, object]) -> None:
+            found[name] = part
+            if options.out:
+                options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+        return keep
+
     with tempfile.TemporaryDirectory(prefix="gpu-judge-") as home:
         judge = JudgeProcess(Path(home) / "cache", fingerprint="benchmark", hidden=())
         bench = Bench(judge, options.device)
-        folder = scale_problem(Path(home) / "scale", options.rows)
-        parts: dict[str, Callable[[], dict[str, object]]] = {
-            "fixed": lambda: fixed_cost(bench, folder, 24),
-            "equal": lambda: gated(bench, folder, options.pairs, 0.0, "equal arms", "at most 1 % wrongly"),
-            "slower": lambda: gated(bench, folder, options.tries, 0.01, "incumbent 1 % slower", "at least 80 %"),
-            "controls": lambda: controls(bench, Path(home)),
+        folder = lasting(bench, Path(home), options.kernel_us)
+        parts: dict[str, Callable[[Keep], dict[str, object]]] = {
+            "fixed": lambda _: fixed_cost(bench, folder, 24),
+            "equal": lambda keep: gated(bench, folder, options.pairs, 0.0, "equal arms (at most 1 % wrongly)", keep),
+            "slower": lambda keep: gated(
+                bench, folder, options.tries, 0.01, "incumbent 1 % slower (at least 80 %)", keep
+            ),
+            "controls": lambda _: controls(bench, Path(home)),
         }
         for number in range(4):
             bench.judged(folder, scale(number), None, "screen")
         for name in options.parts.split(","):
-            found[name] = parts[name]()
+            keep = keep_as(name)
+            part = parts[name](keep)
             found["after"] = machine(options.device)
-            if options.out:
-                options.out.write_text(json.dumps(found, indent=1) + "\n")
+            keep(part)
         judge.close()
     return 0
 

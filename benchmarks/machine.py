@@ -18,7 +18,7 @@ def machine(device: str) -> dict[str, object]:
     """Describe a device as it is now: clocks of a card, load of a processor."""
     said = compiler_of(device).version().splitlines()
     return {
-        **({"card": card()} if device.startswith("cuda") else {}),
+        **({"card": card(card_index(device))} if device.startswith("cuda") else {}),
         "processor": this_machine().model,
         "n_cores": this_machine().n_cores,
         "load_average": os.getloadavg()[0],
@@ -30,10 +30,15 @@ def machine(device: str) -> dict[str, object]:
 
 
 def compiler_of(device: str) -> Compiler:
-    """Give the compiler the judge uses for `cpu` or `cuda`."""
+    """Give the compiler the judge uses for `cpu`, `cuda` or `cuda:N`."""
     if not device.startswith("cuda"):
         return Gxx()
-    return Nvcc(_asked_of_card("compute_cap")[0].replace(".", ""))
+    return Nvcc(_asked_of_card("compute_cap", card_index(device))[0].replace(".", ""))
+
+
+def card_index(device: str) -> int:
+    """Read the number off `cuda:N`; `cuda` is the first."""
+    return int(device.partition(":")[2] or 0)
 
 
 def _version(package: str) -> str:
@@ -49,7 +54,7 @@ def card(index: int = 0) -> dict[str, str]:
     return dict(zip(CARD_FIELDS.split(","), _asked_of_card(CARD_FIELDS, index), strict=True))
 
 
-def _asked_of_card(fields: str, index: int = 0) -> list[str]:
+def _asked_of_card(fields: str, index: int) -> list[str]:
     asked = subprocess.run(
         ["nvidia-smi", "-i", str(index), f"--query-gpu={fields}", "--format=csv,noheader"],
         capture_output=True,

@@ -112,17 +112,45 @@ class Verdict:
             HarnessFailed: a trusted arm or the zygote broke.
         """
         findings = Findings(resolution=self._workplace.timer.resolution)
-        arm = self._fork()
-        findings.confinement = arm.confinement
+        # The older of two processes may be the faster one by some thousandths: each is the older one as often.
+        rival = self._start(incumbent) if incumbent is not None and self._bench.chance.random() < 0.5 else None
+        arm: Arm | None = None
         try:
+            arm = self._fork()
+            findings.confinement = arm.confinement
             if self._admit(arm, candidate, findings) and self._examine(arm, candidate, findings):
                 started_s = time.perf_counter()
-                self._time(arm, candidate, incumbent, findings)
+                if incumbent is not None and rival is None:
+                    rival = self._start(incumbent)
+                contestants = {"candidate": Contestant.of(arm, candidate)}
+                if incumbent is not None and rival is not None:
+                    contestants["incumbent"] = Contestant.of(rival, incumbent)
+                self._time(contestants, findings)
                 findings.timed_s = time.perf_counter() - started_s
         finally:
-            findings.log = arm.last_words()
-            arm.close()
+            if arm is not None:
+                findings.log = arm.last_words()
+                arm.close()
+            if rival is not None:
+                rival.close()
         return findings
+
+    def _start(self, incumbent: Prepared) -> Arm:
+        """Give the incumbent an arm that has run: on a device, the first call opens its context."""
+        arm = self._fork()
+        stage = next(iter(self._bench.stages.values()))
+        try:
+            with blaming("incumbent"):
+                self._load(arm, incumbent)
+                desk = Contestant.of(arm, incumbent).seat(stage)
+                try:
+                    stage.call(desk, None)
+                finally:
+                    stage.leave(desk)
+        except BaseException:
+            arm.close()
+            raise
+        return arm
 
     def _fork(self) -> Arm:
         return self._workplace.fork(confine=True)
@@ -186,26 +214,16 @@ class Verdict:
         finally:
             stage.leave(desk)
 
-    def _time(self, arm: Arm, candidate: Prepared, incumbent: Prepared | None, findings: Findings) -> None:
-        rival = self._fork() if incumbent is not None else None
-        contestants = {"candidate": Contestant.of(arm, candidate)}
-        try:
-            if rival is not None and incumbent is not None:
-                with blaming("incumbent"):
-                    self._load(rival, incumbent)
-                contestants["incumbent"] = Contestant.of(rival, incumbent)
-            for index in range(len(findings.workloads)):
-                if self._is_lost(findings) or (index and self._out_of_time()):
-                    break
-                found = self._time_workload(index, contestants, findings)
-                if found is not None:
-                    findings.workloads[index] = wrong(self._bench.problem.workloads[index], found, "while timed")
-                    break
-        finally:
-            if rival is not None:
-                rival.close()
+    def _time(self, contestants: dict[str, Contestant], findings: Findings) -> None:
+        for index in range(len(findings.workloads)):
+            if self._is_lost(findings) or (index and self._out_of_time()):
+                break
+            found = self._time_workload(index, contestants, findings)
+            if found is not None:
+                findings.workloads[index] = wrong(self._bench.problem.workloads[index], found, "while timed")
+                break
 
-    def _time_workload(self, index: int, contestants: dict[str, "Contestant"], findings: Findings) -> Comparison | None:
+    def _time_workload(self, index: int, contestants: dict[str, Contestant], findings: Findings) -> Comparison | None:
         """Time one workload; what the candidate did wrong meanwhile, or None."""
         uuid = findings.workloads[index].uuid
         stage = self._bench.stages[uuid]

@@ -11,18 +11,6 @@ from judge_problem import Court, specimens
 pytestmark = [pytest.mark.adversarial, pytest.mark.gpu]
 
 BUILDS_AT_ONCE = 12
-NOT_REFUSED = {"computes_on_the_processor": "the copies lie within the call, so both clocks see them: it gains nothing"}
-"""Cheats the judge lets pass, and why that is bearable; a guard that comes to refuse one breaks this test."""
-
-
-def cheats():
-    """Give every cheat, marked where it is known to pass."""
-    given = []
-    for one in specimens("cuda_gallery"):
-        known = NOT_REFUSED.get(one.name)
-        marks = [] if known is None else [pytest.mark.xfail(reason=known, strict=True)]
-        given.append(pytest.param(one, id=one.name, marks=marks))
-    return given
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +22,7 @@ def verdicts(tmp_path_factory):
     court.judge.close()
 
 
-@pytest.mark.parametrize("cheat", cheats())
+@pytest.mark.parametrize("cheat", specimens("cuda_gallery"), ids=lambda one: one.name)
 def test_a_cheat_on_the_device_is_refused_for_its_own_reason(verdicts, cheat):
     found = verdicts[cheat.solution.content_hash].result()
     assert found.status in cheat.statuses, found.message

@@ -10,6 +10,7 @@ import array
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import isfinite
 from random import Random
@@ -21,7 +22,7 @@ from deep_agent.harness.answers.stage import Desk, Stage
 from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming, blaming
 from deep_agent.harness.arms.places import CudaDevice
 from deep_agent.harness.sandbox.wire import Verb
-from deep_agent.harness.timing.card_watch import card_watch
+from deep_agent.harness.timing.card_watch import CardWatch, card_watch
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 from deep_agent.problem.evaluation import SustainedTiming
@@ -45,6 +46,12 @@ _BURST_SLACK_US: Final = 1500.0
 """What a burst may take once: the device changes processes and looks its pages up anew."""
 _HOST_SHARE: Final = 0.6
 """Of the wall time that a calling process must have worked to count as the reason."""
+_BUSY_HOST_US: Final = 500.0
+"""A host that works this long a call may do what the device should; launching seldom takes it."""
+_EXCHANGED_BYTES_PER_S: Final = 50e6
+"""Traffic both ways that says so: what launching alone moves towards the host is a thousandth of it."""
+_WATCHED_S: Final = 0.2
+"""How long calls go on while traffic is counted."""
 _LATE_FACTOR: Final = 1.5
 _LATE_SLACK_US: Final = 100.0
 PROCESS_RESOLUTION: Final = 0.003
@@ -133,7 +140,7 @@ class BurstTimer:
         samples.device_state = None if self._watch is None else self._watch.since(self._since_s)
         looked_at = {arm: desk for arm, desk in desks.items() if arm != "twin"}
         second = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
-        refused = self._audit(samples, second)
+        refused = self._audit(samples, second) or self._audit_host(second, stage, desks["candidate"], overhead)
         if refused is not None or all(self._agree(samples, second, arm) for arm in looked_at):
             return samples, refused
         second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
@@ -209,6 +216,24 @@ class BurstTimer:
             return refused_as_hack(f"the cache was not emptied between calls: {seen}")
         return None
 
+    def _audit_host(self, second: Samples, stage: Stage, desk: Desk, overhead: Overhead) -> Comparison | None:
+        """Refuse a candidate whose host is busy all along while data go there and back: it computes there."""
+        visits = second.visits["candidate"]
+        host_us, wall_us = (median(one.cpu_us for one in visits), median(one.second_us for one in visits))
+        if self._watch is None or host_us < max(_HOST_SHARE * wall_us, _BUSY_HOST_US):
+            return None
+        with ThreadPoolExecutor(1) as pool:
+            counting = pool.submit(_most_exchanged, self._watch, _WATCHED_S)
+            while not counting.done():
+                self._timed(stage, desk, overhead, aim_us=CLOCK_BURST_US)
+        exchanged = counting.result()
+        if exchanged < _EXCHANGED_BYTES_PER_S:
+            return None
+        return refused_as_hack(
+            f"it computes on the processor: {host_us:.0f} us of its {wall_us:.0f} us a call are processor time, and "
+            f"{exchanged / 1e6:.0f} MB/s go to the host and back"
+        )
+
     def _agree(self, samples: Samples, second: Samples, arm: str) -> bool:
         by_events, by_clock = _both(samples, second, arm)
         once_us = _BURST_SLACK_US / _n_calls(CLOCK_BURST_US, by_events)
@@ -224,6 +249,18 @@ class _Run:
     seconds: float
     last_index: int
     """The input set of the last call."""
+
+
+def _most_exchanged(watch: CardWatch, seconds: float) -> float:
+    """Give the most traffic both ways, in bytes a second, that was counted in some time; 0 where none is counted."""
+    until_s = time.monotonic() + seconds
+    most = 0.0
+    while time.monotonic() < until_s:
+        found = watch.exchanged_bytes_per_s()
+        if found is None:
+            break
+        most = max(most, found)
+    return most
 
 
 def _n_calls(aim_us: float, call_us: float) -> int:

@@ -1,4 +1,4 @@
-"""Watches a card while arms are timed: clocks, power, temperature, what throttles it. Only reads; loads libnvidia-ml."""
+"""Watches a card while arms are timed: clocks, power, temperature, throttling, traffic. Only reads; loads libnvidia-ml."""
 
 import contextlib
 import ctypes
@@ -18,6 +18,7 @@ _UNATTENDED_S: Final = 5.0
 _KEPT: Final = 8192
 _SM_CLOCK, _MEMORY_CLOCK = 1, 2
 _DIE = 0
+_LEAVING, _ENTERING = 0, 1
 _SUCCESS = 0
 
 THROTTLES: Final = {
@@ -70,6 +71,13 @@ class CardReader:
         """Energy the card has used since its driver was loaded, in joules; raises OSError."""
         return self._number("nvmlDeviceGetTotalEnergyConsumption", wide=True) / 1e3
 
+    def exchanged_bytes_per_s(self) -> float:
+        """Traffic with the host in the lesser direction, over the next 40 ms; raises OSError where it is not counted.
+
+        Launching kernels alone goes one way; results that are made on the host need both.
+        """
+        return 1024.0 * min(self._number("nvmlDeviceGetPcieThroughput", way) for way in (_LEAVING, _ENTERING))
+
     def _number(self, function: str, *which: int, wide: bool = False) -> int:
         found = ctypes.c_ulonglong() if wide else ctypes.c_uint()
         self._must(getattr(self._library, function)(self._card, *which, ctypes.byref(found)))
@@ -107,6 +115,13 @@ class CardWatch:
         try:
             return self._reader.energy_j()
         except OSError:
+            return None
+
+    def exchanged_bytes_per_s(self) -> float | None:
+        """Traffic with the host in the lesser direction, over the next 40 ms; None where it is not counted."""
+        try:
+            return self._reader.exchanged_bytes_per_s()
+        except (OSError, AttributeError):
             return None
 
     def _run(self) -> None:

@@ -1,5 +1,6 @@
 """What the two clocks over bursts on a device come to; the bursts themselves need a device."""
 
+import time
 from dataclasses import dataclass
 from random import Random
 
@@ -82,6 +83,48 @@ def test_work_that_events_do_not_show_is_refused(candidate, words):
     *_, refused, _ = concluded(candidate)
     assert refused.status is EvaluationStatus.REWARD_HACK
     assert words in refused.message
+
+
+@dataclass
+class Traffic:
+    """A card between which and the host so much goes both ways."""
+
+    bytes_per_s: float | None
+
+    def since(self, start_s: float) -> None: ...
+
+    def attend(self) -> None: ...
+
+    def exchanged_bytes_per_s(self) -> float | None:
+        time.sleep(0.04)
+        return self.bytes_per_s
+
+
+BUSY_HOST = timing(events_us=9000.0, clock_us=9100.0, host_us=8000.0)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "exchanged", "is_refused"),
+    [
+        (BUSY_HOST, 1e9, True),
+        (BUSY_HOST, 1e6, False),
+        (BUSY_HOST, None, False),
+        (timing(events_us=9000.0, clock_us=9100.0, host_us=300.0), 1e9, False),
+        (timing(events_us=100.0, clock_us=160.0, host_us=150.0), 1e9, False),
+    ],
+    ids=["computes there", "launches much", "nothing is counted", "waits for its copies", "a short call"],
+)
+def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchanged, is_refused):
+    arms = {"baseline": timing(), "candidate": candidate}
+    timer = Bursts(arms)
+    timer._watch = Traffic(exchanged)
+    timer._timed = lambda *_, **__: time.sleep(0.01)
+    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
+    _, refused = timer.conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))
+    assert (refused is not None) == is_refused
+    if refused is not None:
+        assert refused.status is EvaluationStatus.REWARD_HACK
+        assert "it computes on the processor" in refused.message
 
 
 def test_one_late_answer_is_an_accident():

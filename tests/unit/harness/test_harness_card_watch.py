@@ -18,6 +18,7 @@ int nvmlDeviceGetPowerUsage(void* card, unsigned* mw) { *mw = 441460; return car
 int nvmlDeviceGetTemperature(void* card, int which, unsigned* c) { *c = which ? 0 : 51; return card ? 0 : 1; }
 int nvmlDeviceGetCurrentClocksThrottleReasons(void* card, unsigned long long* bits) { *bits = looks++ ? 0x4 : 0x1; return card ? 0 : 1; }
 int nvmlDeviceGetTotalEnergyConsumption(void* card, unsigned long long* mj) { *mj = 1ull << 33; return card ? 0 : 1; }
+int nvmlDeviceGetPcieThroughput(void* card, int way, unsigned* kib) { *kib = way ? 5000 : 2000; return card ? 0 : 1; }
 """
 
 
@@ -37,6 +38,10 @@ def test_a_sample_is_read_in_the_units_it_names(library: Path):
     found = reader.read()
     assert (found.memory_mhz, found.power_w, found.celsius) == (3201, 441.46, 51)
     assert reader.energy_j() == pytest.approx(2**33 / 1e3)
+
+
+def test_traffic_counts_in_the_lesser_direction(library: Path):
+    assert CardWatch(CardReader("GPU-1", str(library))).exchanged_bytes_per_s() == 2000 * 1024
 
 
 def test_a_card_that_is_not_there_is_an_error(library: Path):
