@@ -125,10 +125,13 @@ def noise_reach_log(noise: Ratio) -> float:
 
 
 def is_better_than_library(evaluation: Evaluation, noise: Ratio) -> bool:
-    """Whether a candidate is proved faster than the library's best; a separate fact from being champion."""
+    """Whether a candidate is proved faster than the library's best; a separate fact from being champion.
+
+    Beyond the noise of the library's own twin, and of whatever twin took part in the evaluation.
+    """
     if not evaluation.passed or evaluation.speedup is None:
         return False
-    return is_beyond(evaluation.speedup, noise_reach_log(evaluation.noise or noise))
+    return is_beyond(evaluation.speedup, max(noise_reach_log(one) for one in (noise, evaluation.noise or noise)))
 
 
 def is_promising(screen: Evaluation) -> bool:

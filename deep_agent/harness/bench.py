@@ -111,6 +111,11 @@ class Bench:
             raise HarnessFailed(f"a baseline of {self.problem.name!r} broke: {failure.reason}") from failure
         self.best = {uuid: min(running, key=lambda entry: entry.quick_us[uuid]) for uuid in self.stages}
 
+    def restore(self) -> None:
+        """Undo what earlier candidates did to memory that all arms share; needs the device."""
+        for stage in (*self.stages.values(), *(case.stage for case in self.hidden)):
+            stage.restore()
+
     def start_twins(self) -> None:
         """Start a second arm of every best baseline, unless they run; needs no device.
 

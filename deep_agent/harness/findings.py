@@ -36,6 +36,7 @@ def correct(workload: Workload, correctness: Correctness) -> WorkloadEvaluation:
 def timed(before: WorkloadEvaluation, samples: Samples, baseline_name: str) -> WorkloadEvaluation:
     """Add times and ratios to a correct workload."""
     present = samples.visits
+    original = "incumbent" if "incumbent" in present else "baseline"
     return before.model_copy(
         update={
             "candidate": samples.timing("candidate"),
@@ -43,7 +44,7 @@ def timed(before: WorkloadEvaluation, samples: Samples, baseline_name: str) -> W
             "baseline_name": baseline_name,
             "speedup": samples.ratio("baseline", "candidate"),
             "gain": samples.ratio("incumbent", "candidate") if "incumbent" in present else None,
-            "noise": samples.ratio("baseline", "twin") if "twin" in present else None,
+            "noise": samples.ratio(original, "twin") if "twin" in present else None,
             "device_state": samples.device_state,
             "sustained": samples.sustained,
         }

@@ -39,8 +39,8 @@ from deep_agent.problem.trace import EvaluationStatus
 
 EVERY_DEFAULT: Final = BaselineChoice()
 """The baselines that verdicts compare with."""
-_COPIES: Final = 5
-"""Sets of buffers a workload may hold at once: input sets, and outputs of baselines, twin, candidate, incumbent."""
+_COPIES: Final = 6
+"""Sets of buffers a workload may hold at once: input sets, the judge's copies of them, and outputs of baselines, twin, candidate, incumbent."""
 _BENCH_MEMORY_SHARE: Final = 0.35
 """Share of the machine's memory that kept benches may hold."""
 
@@ -134,7 +134,10 @@ class DeviceJudge:
                         f"the bench of {problem.name!r} had to make room for another.", remedy="Judge it again."
                     )
                 bench.time_baselines()
-                if protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin:
+                if (
+                    protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin
+                    and incumbent is None
+                ):
                     bench.start_twins()
                 verdict = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s))
                 findings = verdict.reach(candidate, incumbent)

@@ -5,6 +5,7 @@ The candidate's arm is new for every verdict and never serves another.
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +25,7 @@ from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
 
 LOAD_TIMEOUT_S: Final = 60.0
+_EVEN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,48 +114,44 @@ class Verdict:
             HarnessFailed: a trusted arm or the zygote broke.
         """
         findings = Findings(resolution=self._workplace.timer.resolution)
-        # The older of two processes may be the faster one by some thousandths: each is the older one as often.
-        rival = self._start(incumbent) if incumbent is not None and self._bench.chance.random() < 0.5 else None
-        arm: Arm | None = None
-        try:
-            arm = self._fork()
+        self._bench.restore()
+        with ExitStack() as arms:
+            # The older of two processes may be the faster one by some thousandths: each is the older one as often.
+            is_elder = incumbent is not None and self._bench.chance.random() < _EVEN
+            rivals = self._start(incumbent, arms, n=1) if incumbent is not None and is_elder else []
+            arm = self._fork(arms)
+            arms.callback(lambda: setattr(findings, "log", arm.last_words()))
             findings.confinement = arm.confinement
             if self._admit(arm, candidate, findings) and self._examine(arm, candidate, findings):
                 started_s = time.perf_counter()
-                if incumbent is not None and rival is None:
-                    rival = self._start(incumbent)
                 contestants = {"candidate": Contestant.of(arm, candidate)}
-                if incumbent is not None and rival is not None:
-                    contestants["incumbent"] = Contestant.of(rival, incumbent)
+                if incumbent is not None:
+                    wanted = 2 if self._protocol.with_twin else 1
+                    rivals += self._start(incumbent, arms, n=wanted - len(rivals))
+                    named = zip(("incumbent", "twin"), rivals, strict=False)
+                    contestants |= {name: Contestant.of(rival, incumbent) for name, rival in named}
                 self._time(contestants, findings)
                 findings.timed_s = time.perf_counter() - started_s
-        finally:
-            if arm is not None:
-                findings.log = arm.last_words()
-                arm.close()
-            if rival is not None:
-                rival.close()
         return findings
 
-    def _start(self, incumbent: Prepared) -> Arm:
-        """Give the incumbent an arm that has run: on a device, the first call opens its context."""
-        arm = self._fork()
+    def _fork(self, arms: ExitStack) -> Arm:
+        arm = self._workplace.fork(confine=True)
+        arms.callback(arm.close)
+        return arm
+
+    def _start(self, incumbent: Prepared, arms: ExitStack, *, n: int) -> list[Arm]:
+        """Give the incumbent arms that have run: on a device, the first call opens their context."""
         stage = next(iter(self._bench.stages.values()))
-        try:
-            with blaming("incumbent"):
+        started = [self._fork(arms) for _ in range(n)]
+        with blaming("incumbent"):
+            for arm in started:
                 self._load(arm, incumbent)
                 desk = Contestant.of(arm, incumbent).seat(stage)
                 try:
                     stage.call(desk, None)
                 finally:
                     stage.leave(desk)
-        except BaseException:
-            arm.close()
-            raise
-        return arm
-
-    def _fork(self) -> Arm:
-        return self._workplace.fork(confine=True)
+        return started
 
     def _load(self, arm: Arm, prepared: Prepared) -> None:
         load(
@@ -228,7 +226,7 @@ class Verdict:
         uuid = findings.workloads[index].uuid
         stage = self._bench.stages[uuid]
         entered = {"baseline": Contestant.trusted(self._bench.best[uuid]), **contestants}
-        if self._protocol.with_twin:
+        if self._protocol.with_twin and "twin" not in entered:
             entered["twin"] = Contestant.trusted(self._bench.twin(uuid))
         # Where the system places an arm's outputs in physical memory is worth some per cent, and old memory lies
         # better than new: equal chances need memory of equal age, so all are seated now, in random order.
@@ -269,5 +267,5 @@ class Verdict:
             if arm_name in seated:
                 kept.append(log_ratios(samples.wall_us(arm_name), samples.wall_us("candidate")))
         if "twin" in seated:
-            findings.noises.append(log_ratios(samples.wall_us("baseline"), samples.wall_us("twin")))
+            findings.noises.append(log_ratios(samples.wall_us(against[-1]), samples.wall_us("twin")))
         return None

@@ -83,7 +83,8 @@ class WorkloadEvaluation(FrozenValue):
     gain: Ratio | None = None
     """Incumbent over candidate, when an incumbent was given."""
     noise: Ratio | None = None
-    """Baseline over its twin: what this machine calls a difference when there is none."""
+    """Incumbent over its twin, or baseline over its own where there is no incumbent: what this machine calls a difference
+    when there is none."""
     sustained: SustainedTiming | None = None
     """On a CUDA device, verified ones only. Times above are of short bursts, each call on an emptied cache."""
     device_state: DeviceState | None = None
@@ -106,7 +107,7 @@ class Evaluation(FrozenValue):
     gain: Ratio | None = None
     """Geometric mean over workloads of incumbent over candidate."""
     noise: Ratio | None = None
-    """Geometric mean over workloads of baseline over its twin."""
+    """Geometric mean over workloads of the incumbent over its twin, or of the baseline over its own."""
     device: str
     device_fingerprint: str
     device_s: Annotated[float, Field(ge=0)]
@@ -133,7 +134,7 @@ class Evaluation(FrozenValue):
     def is_faster(self) -> bool:
         """Whether it is faster than the baseline beyond doubt.
 
-        The whole interval lies above 1 and above whatever the baseline shows against its own twin.
+        The whole interval lies above 1 and above whatever an arm shows against its own twin.
         """
         least = 1.0 if self.noise is None else max(1.0, self.noise.high)
         return self.passed and not self.quarantined and self.speedup is not None and self.speedup.low > least

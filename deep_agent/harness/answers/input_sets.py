@@ -27,16 +27,22 @@ class InputSet:
     """Input name -> the judge's own view of it, or the scalar."""
     movable: tuple[str, ...]
     """Tensor inputs whose blocks may be moved about without losing their meaning."""
-    digest: int | None = None
-    """Of the whole region after the latest change, where arms could get at it; None where they cannot."""
+    master: torch.Tensor | None = None
+    """A copy of the whole region out of arms' reach, where they could write to the region; None where they cannot."""
 
-    def watch(self, key: torch.Tensor) -> None:
-        """Remember what the region holds now."""
-        self.digest = self.region.digest(key)
+    @property
+    def n_bytes(self) -> int:
+        """Memory it holds, the copy included."""
+        return self.region.n_bytes * (1 if self.master is None else 2)
 
-    def is_untouched(self, key: torch.Tensor) -> bool:
-        """Whether it still holds that; always true where it is not watched."""
-        return self.digest is None or self.digest == self.region.digest(key)
+    def restore(self) -> None:
+        """Undo whatever an arm has done to the inputs."""
+        if self.master is not None:
+            self.region.content.copy_(self.master)
+
+    def is_untouched(self) -> bool:
+        """Whether the region holds what the judge put there."""
+        return self.master is None or torch.equal(self.region.content.view(torch.int64), self.master.view(torch.int64))
 
     def change(self, chance: Random) -> None:
         """Copy a random block over another in each movable tensor: the same kind of values, elsewhere."""
@@ -44,7 +50,12 @@ class InputSet:
             flat = self.region.tensors[name].view(-1)
             block = max(1, flat.numel() // _SHARE_CHANGED)
             source, target = (chance.randrange(flat.numel() - block + 1) for _ in range(2))
-            flat[target : target + block] = flat[source : source + block].clone()
+            # What an arm may have written is no source.
+            trusted = flat if self.master is None else self.region.view_of(name, self.master).view(-1)
+            moved = trusted[source : source + block].clone()
+            trusted[target : target + block] = moved
+            if self.master is not None:
+                flat[target : target + block] = moved
 
     @contextmanager
     def emptied(self) -> Iterator[None]:
@@ -61,6 +72,7 @@ class InputSet:
     def close(self) -> None:
         """Give the memory back."""
         self.arguments = {}
+        self.master = None
         self.region.close()
 
 
@@ -85,4 +97,5 @@ def make_input_set(reference: Reference, case: Case, chance: Random, place: Plac
         for name, tensor in region.tensors.items()
         if tensor.numel() > 1 and (tensor.is_floating_point() or name not in custom)
     )
-    return InputSet(region, arguments, movable)
+    master = None if place.index is None else region.content.clone()
+    return InputSet(region, arguments, movable, master)

@@ -17,7 +17,7 @@ from deep_agent.harness.answers.compare import Comparison, agrees, compare
 from deep_agent.harness.answers.input_sets import InputSet
 from deep_agent.harness.answers.reference import Reference
 from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming
-from deep_agent.harness.arms.memory import DIGEST_WORDS, Region
+from deep_agent.harness.arms.memory import Region
 from deep_agent.harness.arms.places import Place
 from deep_agent.harness.sandbox.wire import Finding, Verb
 from deep_agent.problem.trace import Correctness, EvaluationStatus
@@ -108,13 +108,13 @@ class Stage:
         on_device = place.index is not None
         # Where memory lies on a device is worth half a per cent, and arms take turns: they write to the same place.
         self._common_outputs = tuple(self._new_outputs() for _ in self._sets) if on_device else ()
-        self._key = _digest_key(place, chance) if on_device else None
-        for inputs in self._sets:
-            self._watch(inputs)
 
-    def _watch(self, inputs: InputSet) -> None:
-        if self._key is not None:
-            inputs.watch(self._key)
+    def restore(self) -> None:
+        """Undo what an arm that is gone may have done to memory that the next one gets; on the host there is none."""
+        for inputs in self._sets:
+            inputs.restore()
+        for outputs in self._common_outputs:
+            outputs.paint_red_zones()
 
     @property
     def n_sets(self) -> int:
@@ -166,7 +166,6 @@ class Stage:
         """Change the inputs of a set a little and poison the outputs that go with it."""
         if change:
             self._sets[chosen].change(self._chance)
-            self._watch(self._sets[chosen])
         desk.slots[chosen].outputs.poison(self._chance)
 
     def call(self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None) -> tuple[CallTiming, int]:
@@ -208,7 +207,7 @@ class Stage:
             outputs = desk.slots[chosen].outputs
             if not outputs.red_zones_intact():
                 return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it wrote outside its outputs")
-            if self._key is not None and not self._sets[chosen].is_untouched(self._key):
+            if not self._sets[chosen].is_untouched():
                 return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it changed its inputs")
             if expected is None:
                 expected = self.reference(list(self._sets[chosen].arguments.values()))
@@ -240,8 +239,8 @@ class Stage:
 
     @property
     def shared_bytes(self) -> int:
-        """Shared memory of the input sets, and of the outputs that all arms share."""
-        return sum(inputs.region.n_bytes for inputs in self._sets) + sum(one.n_bytes for one in self._common_outputs)
+        """Memory of the input sets, and of the outputs that all arms share."""
+        return sum(inputs.n_bytes for inputs in self._sets) + sum(one.n_bytes for one in self._common_outputs)
 
     def expected_in_double(self, index: int) -> tuple[torch.Tensor, ...]:
         """Run the reference in float64 on an input set."""
@@ -253,11 +252,6 @@ class Stage:
             inputs.close()
         for outputs in self._common_outputs:
             outputs.close()
-
-
-def _digest_key(place: Place, chance: Random) -> torch.Tensor:
-    generator = place.generator(chance.getrandbits(62))
-    return torch.randint(2**31, (DIGEST_WORDS,), dtype=torch.int32, generator=generator, device=place.torch_device)
 
 
 def refusal(failure: ArmFailed) -> Comparison:

@@ -25,8 +25,6 @@ ALIGNMENT_BYTES: Final = 256
 _F_ADD_SEALS: Final = 1033
 _SEAL_SHRINK_GROW_FUTURE_WRITE: Final = 0x0002 | 0x0004 | 0x0010
 _CANARY: Final = 0xA5
-DIGEST_WORDS: Final = 2**24
-"""Words of 4 bytes that a digest weighs at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class HostMemory:
 
 
 class DeviceMemory:
-    """A block of a CUDA device's memory. Arms map inputs read-only, which they could undo: the judge compares digests."""
+    """A block of a CUDA device's memory. Arms map inputs read-only, which they could undo: the judge keeps copies."""
 
     def __init__(self, n_bytes: int, device: int) -> None:
         """Allocate and export it; raises ResourceExhausted when the device has no room."""
@@ -161,7 +159,7 @@ class Region:
         self._backing = allocate(end)
         self.content = self._backing.content
         self.n_bytes: int = self.content.numel()
-        self.tensors = {name: self._view(placed) for name, placed in self.placements.items()}
+        self.tensors = {name: self.view_of(name, self.content) for name in self.placements}
         self.paint_red_zones()
 
     @property
@@ -169,11 +167,13 @@ class Region:
         """Descriptor that arms map it by."""
         return self._backing.fd
 
-    def _view(self, placed: Placement) -> torch.Tensor:
+    def view_of(self, name: str, content: torch.Tensor) -> torch.Tensor:
+        """Give a tensor of the region as it lies in these bytes: the region's own, or a copy of them."""
+        placed = self.placements[name]
         dtype = getattr(torch, placed.dtype.value)
         if placed.count == 0:
-            return torch.empty(placed.shape, dtype=dtype, device=self.content.device)
-        flat = self.content[placed.offset : placed.offset + placed.n_bytes].view(dtype)
+            return torch.empty(placed.shape, dtype=dtype, device=content.device)
+        flat = content[placed.offset : placed.offset + placed.n_bytes].view(dtype)
         return flat.view(placed.shape)
 
     def _red_zones(self) -> list[torch.Tensor]:
@@ -191,19 +191,6 @@ class Region:
     def red_zones_intact(self) -> bool:
         """Whether nothing was written outside the tensors."""
         return all(bool((zone == _CANARY).all()) for zone in self._red_zones())
-
-    def digest(self, key: torch.Tensor) -> int:
-        """Sum up the whole region under secret weights, int32 of shape (DIGEST_WORDS,), on the region's device.
-
-        A changed, moved or swapped word changes the sum but for a chance of about 2**-31.
-        """
-        words = self.content.view(torch.int32)
-        total = torch.zeros((), dtype=torch.int64, device=words.device)
-        for number, start in enumerate(range(0, words.numel(), DIGEST_WORDS)):
-            part = words[start : start + DIGEST_WORDS]
-            # Each chunk is weighted anew, so that no two chunks can change places.
-            total += (part * key[: part.numel()]).sum(dtype=torch.int64) * (2 * number + 1)
-        return int(total)
 
     def poison(self, chance: Random) -> None:
         """Fill every tensor with something that no honest result is: NaN or random bytes.

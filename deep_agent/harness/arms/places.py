@@ -89,7 +89,7 @@ class CudaDevice:
         self._tiny = torch.zeros(1, device=self.torch_device)
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
-        """Give an exported block of device memory; `sealed` is a request to arms, checked by digests."""
+        """Give an exported block of device memory; `sealed` is a request to arms, which a copy checks."""
         del sealed
         return Region(specs, chance, functools.partial(DeviceMemory, device=self.index))
 

@@ -30,7 +30,7 @@ class Protocol:
     precise_at: float
     """Half-width of the log interval that is good enough."""
     with_twin: bool
-    """Whether the baseline's twin takes part, to show the noise."""
+    """Whether a twin of what the candidate must beat takes part, to show the noise."""
     sustained_s: float = 0.0
     """How long each arm runs without a pause afterwards, for a figure of its own."""
 

@@ -1,11 +1,16 @@
 """Inputs by the public benchmark's rules, and by ours."""
 
+from random import Random
+
 import pytest
 import torch
 
 from deep_agent.errors import InvalidInput
+from deep_agent.harness.answers.input_sets import make_input_set
 from deep_agent.harness.answers.inputs import DISTRIBUTIONS, Case, make_inputs
 from deep_agent.harness.answers.reference import Reference
+from deep_agent.harness.answers.stage import Stage
+from deep_agent.harness.arms.places import Host
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.workload import Workload
 
@@ -121,3 +126,61 @@ def test_what_the_reference_raises_is_told_with_its_line():
     reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}}, body="    return x @ x")
     with pytest.raises(InvalidInput, match="line 5 of the reference"):
         reference([torch.zeros(3, 64)])
+
+
+class Reachable(Host):
+    """Memory that arms could write to, as a card's is."""
+
+    index = 0
+
+
+def reachable_stage():
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}})
+    workload = Workload(uuid="w", axes={"n": 50})
+    place, chance = Reachable(), Random(1)
+    inputs = make_input_set(reference, Case(workload), chance, place)
+    return inputs, Stage(reference, workload, [inputs], chance, place)
+
+
+def test_what_an_arm_does_to_the_inputs_shows_and_is_undone():
+    inputs, stage = reachable_stage()
+    before = inputs.region.content.clone()
+    for place in (0, inputs.region.placements["x"].offset + 3, inputs.region.n_bytes - 1):
+        assert inputs.is_untouched()
+        inputs.region.content[place] ^= 1
+        assert not inputs.is_untouched()
+        stage.restore()
+        assert torch.equal(inputs.region.content, before)
+    stage.close()
+
+
+def test_blocks_that_move_are_the_judges_own():
+    inputs, stage = reachable_stage()
+    inputs.region.tensors["x"].zero_()
+    for _ in range(2000):
+        inputs.change(Random(_))
+    assert not inputs.is_untouched()
+    assert float(inputs.region.tensors["x"].abs().max()) > 0
+    stage.restore()
+    assert inputs.is_untouched()
+    assert not (inputs.region.tensors["x"] == 0).any()
+    stage.close()
+
+
+def test_a_changed_input_set_is_untouched():
+    inputs, stage = reachable_stage()
+    before = inputs.region.tensors["x"].clone()
+    inputs.change(Random(3))
+    assert not torch.equal(inputs.region.tensors["x"], before)
+    assert inputs.is_untouched()
+    stage.close()
+
+
+def test_damage_beside_common_outputs_does_not_meet_the_next_arm():
+    _, stage = reachable_stage()
+    outputs = stage._common_outputs[0]
+    outputs.content[outputs.placements["y"].offset - 1] = 0
+    assert not outputs.red_zones_intact()
+    stage.restore()
+    assert outputs.red_zones_intact()
+    stage.close()
