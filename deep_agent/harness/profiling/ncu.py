@@ -76,18 +76,18 @@ class Launch:
         return 0.0 if counter is None else counter.value * _US.get(counter.unit, 0.0)
 
 
-def ncu_command(ncu: str, target: Sequence[str], *, report: str, n_skipped: int, n_launches: int) -> list[str]:
+def ncu_command(ncu: str, target: Sequence[str], *, report: str, n_launches: int) -> list[str]:
     """Give the command that profiles a program.
 
-    Clocks are left as they are, caches are emptied before each pass, and the table goes to a file of its own, so
+    Counted is what the program launches between its calls of cudaProfilerStart and cudaProfilerStop, so that loading
+    and warming up are left out. Clocks are left as they are, caches are emptied before each pass, and the table goes to a file of its own, so
     that nothing the program prints can pass for a counter.
 
     Args:
         ncu: the tool.
         target: the program and its arguments.
         report: file for the table.
-        n_skipped: launches to pass over, such as those of warm-up.
-        n_launches: launches to profile.
+        n_launches: launches to profile at most.
     """
     return [
         ncu,
@@ -97,8 +97,8 @@ def ncu_command(ncu: str, target: Sequence[str], *, report: str, n_skipped: int,
         "all",
         "--target-processes",
         "all",
-        "--launch-skip",
-        str(n_skipped),
+        "--profile-from-start",
+        "off",
         "--launch-count",
         str(n_launches),
         "--metrics",

@@ -193,12 +193,13 @@ def test_a_counter_that_was_not_read_has_no_value():
 
 
 def test_everything_the_rules_read_is_collected_and_clocks_are_left_alone():
-    command = ncu_command("ncu", ["python", "x.py"], report="r.csv", n_skipped=3, n_launches=2)
+    command = ncu_command("ncu", ["python", "x.py"], report="r.csv", n_launches=2)
     asked = set(command[command.index("--metrics") + 1].split(","))
     read = {value for name, value in vars(ncu).items() if name.isupper() and isinstance(value, str)}
     assert read == asked
     assert command[command.index("--clock-control") + 1] == "none"
     assert command[command.index("--log-file") + 1] == "r.csv"
+    assert command[command.index("--profile-from-start") + 1] == "off"
     assert command[-2:] == ["python", "x.py"]
 
 
