@@ -105,7 +105,7 @@ def test_three_calls_warm_it_up_and_one_is_counted(workplace, tmp_path, last, re
     assert isinstance(found, NotProfiled) == reached, found
     if isinstance(found, NotProfiled):
         assert found.status is EvaluationStatus.RUNTIME_ERROR
-        assert "right, and failed under Nsight Compute" in found.reason
+        assert "right, and ended with 1 under Nsight Compute" in found.reason
         assert "call 4 of (33, 64): True" in found.reason
     else:
         assert found.bottleneck == "unknown"

@@ -84,7 +84,9 @@ class CudaProfiling:
             words = f"Nsight Compute had not counted one call of it after {TIMEOUT_S:.0f} s."
             return NotProfiled(status=EvaluationStatus.TIMEOUT, reason=words)
         if not counted.launches and counted.status != 0:
-            words = f"it was right, and failed under Nsight Compute: {counted.said[-_WORDS_CHARS:]}"
+            words = (
+                f"it was right, and ended with {counted.status} under Nsight Compute: {counted.said[-_WORDS_CHARS:]}"
+            )
             return NotProfiled(status=EvaluationStatus.RUNTIME_ERROR, reason=words)
         return self._conclude(counted)
 

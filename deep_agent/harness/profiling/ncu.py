@@ -42,6 +42,9 @@ METRICS: Final = (
 )
 """What is collected, and all that the rules read."""
 _PER_METRIC: Final = ("Metric Name", "Metric Unit", "Metric Value")
+_LARGEST: Final = 1e15
+"""No counter of one launch comes near it; what is larger, negative or no number was not counted."""
+_UNIT_CHARS: Final = 24
 _US: Final = {
     "ns": 1e-3,
     "nsecond": 1e-3,
@@ -119,14 +122,18 @@ def parse_ncu(report: str) -> tuple[Launch, ...]:
     if start is None:
         return ()
     table = csv.DictReader(io.StringIO("\n".join(line for line in lines[start:] if line.lstrip().startswith('"'))))
-    rows = [{key: cell or "" for key, cell in row.items() if key is not None} for row in table]
+    try:
+        rows = [{key: cell or "" for key, cell in row.items() if key is not None} for row in table]
+    except csv.Error:
+        # The counted program can write here too; the tool's own tables are always read.
+        return ()
     is_long = set(_PER_METRIC) <= set(table.fieldnames or ())
     found: dict[str, tuple[str, dict[str, Counter]]] = {}
     for launch, name, metric, unit, written in _long(rows) if is_long else _wide(rows):
         counters = found.setdefault(launch, (name, {}))[1]
         value = _number(written)
         if metric in METRICS and value is not None:
-            counters[metric] = Counter(value, unit)
+            counters[metric] = Counter(value, unit[:_UNIT_CHARS])
     return tuple(Launch(name, counters) for name, counters in found.values())
 
 
@@ -149,6 +156,7 @@ def _wide(rows: Sequence[Mapping[str, str]]) -> Iterator[_Cell]:
 
 def _number(written: str) -> float | None:
     try:
-        return float(written.replace(",", ""))
+        value = float(written.replace(",", ""))
     except ValueError:
         return None
+    return value if 0.0 <= value <= _LARGEST else None
