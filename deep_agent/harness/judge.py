@@ -4,6 +4,7 @@ Builds run beside each other; whatever touches the device waits for its one lock
 next candidate of the same problem, as far as memory allows; `verify` always sets up a new one.
 """
 
+import functools
 import os
 import threading
 import time
@@ -24,7 +25,9 @@ from deep_agent.harness.builds.toolchains import obstacle
 from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thread_count
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
+from deep_agent.harness.profiling.counting import find_ncu
 from deep_agent.harness.profiling.cpu import CpuProfiling
+from deep_agent.harness.profiling.cuda import CudaProfiling
 from deep_agent.harness.timing.rounds import Rounds, protocol_of
 from deep_agent.harness.timing.statistics import log_ratios, ratio
 from deep_agent.harness.timing.timers import Timer
@@ -150,15 +153,16 @@ class DeviceJudge:
     def profile(self, request: ProfileRequest, progress: Progress) -> Profile | NotProfiled:
         """Explain what holds a solution back; see the `Profiler` port."""
         device = request.device.name
-        if device_kind(device) != "cpu":
-            raise InvalidInput(f"{device!r} cannot be profiled yet.", remedy="Profile on `cpu`, or run ncu by hand.")
+        # Who lacks the tool hears of it before anything is built.
+        is_cpu = device_kind(device) == "cpu"
+        profiling_of = CpuProfiling if is_cpu else functools.partial(CudaProfiling, find_ncu())
         problem = _read(request.problem_dir, device)
         _require_same(problem, request.solution)
         progress("building")
         prepared = self._prepare(request.solution, device)
         if isinstance(prepared, NotBuilt):
             return NotProfiled(status=EvaluationStatus.COMPILE_ERROR, reason=prepared.diagnostics)
-        with CpuProfiling(self._workplace(problem, device), problem, request, prepared) as profiling:
+        with profiling_of(self._workplace(problem, device), problem, request, prepared) as profiling:
             progress("waiting for the device")
             with self._device:
                 progress("profiling")

@@ -121,7 +121,10 @@ def profile(
     device: Device = "auto",
     json_out: Json = False,
 ) -> None:
-    """Say what holds a solution back, with the three figures that say so; nothing it does counts as a timing."""
+    """Say what holds a solution back, with the three figures that say so; nothing it does counts as a timing.
+
+    On a CUDA device it takes Nsight Compute.
+    """
     raise typer.Exit(profile_command.run(problem, solution, workload=workload, device=device, json_out=json_out))
 
 

@@ -139,19 +139,14 @@ class Stage:
         return self.place.region(specs, self._chance, sealed=False)
 
     def _bind(self, arm: Arm, inputs: InputSet, slot: Slot) -> None:
-        described = [
-            inputs.region.describe(name) if isinstance(value, torch.Tensor) else {"scalar": value}
-            for name, value in inputs.arguments.items()
-        ]
-        payload = {
-            "binding": slot.binding,
-            "inputs": described,
-            "outputs": [slot.outputs.describe(name) for name in slot.outputs.placements],
-            "device": self.place.index,
-            "region_bytes": [inputs.region.n_bytes, slot.outputs.n_bytes],
-        }
+        payload = {"binding": slot.binding, "device": self.place.index, **_layout(inputs, slot)}
         self.place.settle()
         arm.ask(Verb.BIND, payload, [inputs.region.fd, slot.outputs.fd], timeout_s=BIND_TIMEOUT_S)
+
+    def snapshot(self, desk: Desk, chosen: int) -> tuple[dict[str, object], torch.Tensor]:
+        """Give how a binding's buffers are laid out, and the bytes of its inputs now, uint8 of shape (n_bytes,), on the host."""
+        inputs = self._sets[chosen]
+        return _layout(inputs, desk.slots[chosen]), inputs.region.content.cpu()
 
     def leave(self, desk: Desk) -> None:
         """Take an arm's buffers back; a dead arm is no matter."""
@@ -252,6 +247,18 @@ class Stage:
             inputs.close()
         for outputs in self._common_outputs:
             outputs.close()
+
+
+def _layout(inputs: InputSet, slot: Slot) -> dict[str, object]:
+    """Describe the arguments of a binding in the regions of its inputs and outputs."""
+    return {
+        "inputs": [
+            inputs.region.describe(name) if isinstance(value, torch.Tensor) else {"scalar": value}
+            for name, value in inputs.arguments.items()
+        ],
+        "outputs": [slot.outputs.describe(name) for name in slot.outputs.placements],
+        "region_bytes": [inputs.region.n_bytes, slot.outputs.n_bytes],
+    }
 
 
 def refusal(failure: ArmFailed) -> Comparison:

@@ -94,7 +94,8 @@ class Zygote:
             cache: where the baseline arms' compiler keeps its results.
         """
         self._scratch = scratch
-        self._hidden = tuple(hidden)
+        self.hidden = tuple(hidden)
+        """Folders that confined processes must not see."""
         self._cache = cache
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {
@@ -136,7 +137,8 @@ class Zygote:
         order = {
             "confine": confine,
             "limits": asdict(limits),
-            "hidden": self._hidden,
+            "hidden": self.hidden,
+            "fresh": (),
             "scratch": str(self._scratch),
             "environment": {
                 "LANG": "C.UTF-8",

@@ -18,6 +18,19 @@ def load(
     Raises:
         ArmFailed: it does not load.
     """
+    payload, contents = load_request(solution, definition, n_threads, artefact=artefact)
+    fds = [sealed_file(content) for content in contents]
+    try:
+        arm.ask(Verb.LOAD, payload, fds, timeout_s=timeout_s)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def load_request(
+    solution: Solution, definition: Definition, n_threads: int, *, artefact: bytes | None
+) -> tuple[dict[str, object], list[bytes]]:
+    """Give the payload of the request and the contents of its files; an artefact of None is Python's sources."""
     spec = solution.spec
     contents = [source.content.encode() for source in solution.sources] if artefact is None else [artefact]
     native = "extension" if spec.binding == "torch" else "native"
@@ -31,9 +44,4 @@ def load(
         "outputs": list(definition.outputs),
         "n_threads": n_threads,
     }
-    fds = [sealed_file(content) for content in contents]
-    try:
-        arm.ask(Verb.LOAD, payload, fds, timeout_s=timeout_s)
-    finally:
-        for fd in fds:
-            os.close(fd)
+    return payload, contents

@@ -5,6 +5,7 @@ nothing is timed meanwhile. Its times explain; none of them is a score.
 """
 
 import contextlib
+import functools
 import platform
 import shutil
 import signal
@@ -14,20 +15,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import SystemRandom
 from statistics import median
 from types import TracebackType
 from typing import Final, Self
 
-import psutil
-
-from deep_agent.errors import InvalidInput
-from deep_agent.harness.answers.input_sets import make_input_set
-from deep_agent.harness.answers.inputs import Case
-from deep_agent.harness.answers.reference import Reference
-from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, Desk, Stage, refusal
-from deep_agent.harness.arms.arm import Arm, ArmFailed
-from deep_agent.harness.arms.loading import load
+from deep_agent.harness.answers.stage import Desk, Stage
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.builds.build import NotBuilt, compile_in
 from deep_agent.harness.builds.compilers import Gxx
@@ -42,14 +34,14 @@ from deep_agent.harness.profiling.compiler_report import (
 from deep_agent.harness.profiling.cpu_rules import CpuObservation, diagnose, resource_figures
 from deep_agent.harness.profiling.disassembly import InstructionMix, instruction_mix
 from deep_agent.harness.profiling.perf import SOFTWARE, Counts, parse_perf, perf_command
+from deep_agent.harness.profiling.trial import Trial
 from deep_agent.harness.timing.timers import CallTimer
-from deep_agent.harness.verdict import LOAD_TIMEOUT_S, Prepared
-from deep_agent.problem.footprint import check_fits, workload_bytes
+from deep_agent.harness.verdict import Prepared
+from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.profile import Figure, NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
-from deep_agent.problem.workload import Workload
 
 RUN_S: Final = 1.5
 """Wall seconds of calls that are counted."""
@@ -78,50 +70,40 @@ class CpuProfiling:
     """One profile: `with` sets up what needs no device, `run` does the rest."""
 
     def __init__(self, workplace: Workplace, problem: Problem, request: ProfileRequest, prepared: Prepared) -> None:
-        """Keep what to profile."""
-        self._workplace = workplace
-        self._prepared = prepared
+        """Keep what to profile; raises InvalidInput for an unknown workload."""
+        self._trial = Trial(workplace, problem, prepared, request.workload)
         self._built: _Report | NotBuilt = _Report(notes=["it is not compiled ahead: only its calls are profiled."])
-        self._problem = problem
         self._request = request
-        self._workload = _chosen(problem, request.workload)
-        self._stage: Stage | None = None
         timer = workplace.timer
         assert isinstance(timer, CallTimer), "only a processor's judge profiles here"
         self._flush = timer.flush
 
     def __enter__(self) -> Self:
         """Build for the profile and make the inputs; raises InvalidInput when they do not fit or are refused."""
-        if not self._prepared.solution.spec.is_python:
-            self._built = _report(self._prepared.solution)
-        available_bytes = psutil.virtual_memory().available
-        check_fits(self._problem.definition, self._workload, available_bytes=available_bytes, copies=3)
-        chance = SystemRandom()
-        place = self._workplace.place
-        reference = Reference(self._problem.definition, place.torch_device)
-        inputs = make_input_set(reference, Case(self._workload), chance, place)
-        self._stage = Stage(reference, self._workload, [inputs], chance, place)
+        solution = self._trial.prepared.solution
+        if not solution.spec.is_python:
+            self._built = _report(solution)
+        self._trial.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the inputs back."""
-        if self._stage is not None:
-            self._stage.close()
+        self._trial.__exit__(kind, error, trace)
 
     def run(self) -> Profile | NotProfiled:
         """Call, count and conclude; needs the device."""
         report = self._built
         if isinstance(report, NotBuilt):
             return NotProfiled(status=EvaluationStatus.COMPILE_ERROR, reason=report.diagnostics)
-        ran = self._run(report)
+        ran = self._trial.run(report.artefact, functools.partial(self._count, report.notes))
         return ran if isinstance(ran, NotProfiled) else self._conclude(report, *ran)
 
     def _conclude(self, report: _Report, times_us: list[float], counts: Counts | None) -> Profile:
         request = self._request
         bound = request.bound
-        moved_bytes = workload_bytes(self._problem.definition, self._workload) if bound is None else 0.0
+        moved_bytes = workload_bytes(self._trial.problem.definition, self._trial.workload) if bound is None else 0.0
         seen = CpuObservation(
             time_us=median(times_us),
             moved_bytes=moved_bytes if bound is None else bound.work.moved_bytes,
@@ -130,7 +112,7 @@ class CpuProfiling:
         )
         bottleneck, evidence = diagnose(seen, request.device, bound)
         return Profile(
-            workload=self._workload.uuid,
+            workload=self._trial.workload.uuid,
             bottleneck=bottleneck,
             evidence=evidence,
             resources=resource_figures(seen, report.stack_bytes),
@@ -138,42 +120,12 @@ class CpuProfiling:
             notes=tuple(report.notes),
         )
 
-    def _run(self, report: _Report) -> tuple[list[float], Counts | None] | NotProfiled:
-        workplace = self._workplace
-        arm = workplace.fork(confine=True)
-        try:
-            load(
-                arm,
-                self._prepared.solution,
-                self._problem.definition,
-                workplace.n_threads,
-                artefact=report.artefact,
-                timeout_s=LOAD_TIMEOUT_S,
-            )
-            return self._count(arm, report.notes)
-        except ArmFailed as failure:
-            found = refusal(failure)
-            return NotProfiled(status=found.status, reason=found.message)
-        finally:
-            arm.close()
-
-    def _count(self, arm: Arm, notes: list[str]) -> tuple[list[float], Counts | None] | NotProfiled:
-        stage, prepared = self._stage, self._prepared
-        assert stage is not None
-        desk = stage.seat(arm, collects=prepared.collects, call_timeout_s=prepared.first_call_timeout_s)
-        try:
-            _, chosen = stage.call(desk, None)
-            found = stage.check(desk, chosen, quick=True)
-            if not found.matches:
-                return NotProfiled(status=found.status, reason=found.message)
-            desk.call_timeout_s = CALL_TIMEOUT_S
-            for _ in range(desk.n_warm_calls):
-                stage.call(desk, self._flush)
-            with _counting(arm.pid, notes) as counted:
-                times_us = self._calls(stage, desk)
-            return times_us, counted()
-        finally:
-            stage.leave(desk)
+    def _count(self, notes: list[str], stage: Stage, desk: Desk) -> tuple[list[float], Counts | None]:
+        for _ in range(desk.n_warm_calls):
+            stage.call(desk, self._flush)
+        with _counting(desk.arm.pid, notes) as counted:
+            times_us = self._calls(stage, desk)
+        return times_us, counted()
 
     def _calls(self, stage: Stage, desk: Desk) -> list[float]:
         least, most = N_CALLS
@@ -183,16 +135,6 @@ class CpuProfiling:
             timing, _ = stage.call(desk, self._flush)
             times_us.append(timing.wall_us)
         return times_us
-
-
-def _chosen(problem: Problem, uuid: str | None) -> Workload:
-    if uuid is None:
-        return problem.workloads[0]
-    found = next((one for one in problem.workloads if one.uuid == uuid), None)
-    if found is None:
-        known = ", ".join(one.uuid for one in problem.workloads[:12])
-        raise InvalidInput(f"problem {problem.name!r} has no workload {uuid!r}.", remedy=f"Name one of: {known}.")
-    return found
 
 
 def _report(solution: Solution) -> _Report | NotBuilt:

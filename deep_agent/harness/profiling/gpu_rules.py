@@ -31,6 +31,7 @@ _WORDS: Final = {
     ncu.STATIC_SHARED: "static shared memory a block",
     ncu.DYNAMIC_SHARED: "dynamic shared memory a block",
 }
+_RESOURCES: Final = (ncu.REGISTERS, ncu.STATIC_SHARED, ncu.DYNAMIC_SHARED)
 _MEMORY: Final = (ncu.DRAM, ncu.L2, ncu.L1)
 _ARITHMETIC: Final = (ncu.TENSOR, ncu.SM)
 
@@ -68,6 +69,16 @@ def diagnose_launch(launch: Launch) -> tuple[Bottleneck, tuple[Figure, Figure, F
         return "occupancy", _figures(launch, ncu.WARPS, ncu.REGISTERS, memory)
     waited = max((ncu.WAIT_MEMORY, ncu.WAIT_BARRIER), key=lambda name: _value(launch, name))
     return "latency", _figures(launch, ncu.ISSUE, waited, memory)
+
+
+def launch_resource_figures(launch: Launch) -> tuple[Figure, ...]:
+    """Give what a launch takes of an SM, as far as it was told."""
+    return tuple(_figure(launch, name) for name in _RESOURCES if name in launch.counters)
+
+
+def counter_figures(launch: Launch) -> tuple[Figure, ...]:
+    """Give everything that was counted of a launch but its time, which is no timing."""
+    return tuple(_figure(launch, name) for name in _WORDS if name in launch.counters)
 
 
 def _value(launch: Launch, name: str) -> float:

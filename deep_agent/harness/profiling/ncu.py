@@ -42,6 +42,9 @@ METRICS: Final = (
 )
 """What is collected, and all that the rules read."""
 _PER_METRIC: Final = ("Metric Name", "Metric Unit", "Metric Value")
+_LARGEST: Final = 1e15
+"""No counter of one launch comes near it; what is larger, negative or no number was not counted."""
+_UNIT_CHARS: Final = 24
 _US: Final = {
     "ns": 1e-3,
     "nsecond": 1e-3,
@@ -76,18 +79,18 @@ class Launch:
         return 0.0 if counter is None else counter.value * _US.get(counter.unit, 0.0)
 
 
-def ncu_command(ncu: str, target: Sequence[str], *, report: str, n_skipped: int, n_launches: int) -> list[str]:
+def ncu_command(ncu: str, target: Sequence[str], *, report: str, n_launches: int) -> list[str]:
     """Give the command that profiles a program.
 
-    Clocks are left as they are, caches are emptied before each pass, and the table goes to a file of its own, so
+    Counted is what the program launches between its calls of cudaProfilerStart and cudaProfilerStop, so that loading
+    and warming up are left out. Clocks are left as they are, caches are emptied before each pass, and the table goes to a file of its own, so
     that nothing the program prints can pass for a counter.
 
     Args:
         ncu: the tool.
         target: the program and its arguments.
         report: file for the table.
-        n_skipped: launches to pass over, such as those of warm-up.
-        n_launches: launches to profile.
+        n_launches: launches to profile at most.
     """
     return [
         ncu,
@@ -97,8 +100,8 @@ def ncu_command(ncu: str, target: Sequence[str], *, report: str, n_skipped: int,
         "all",
         "--target-processes",
         "all",
-        "--launch-skip",
-        str(n_skipped),
+        "--profile-from-start",
+        "off",
         "--launch-count",
         str(n_launches),
         "--metrics",
@@ -119,14 +122,18 @@ def parse_ncu(report: str) -> tuple[Launch, ...]:
     if start is None:
         return ()
     table = csv.DictReader(io.StringIO("\n".join(line for line in lines[start:] if line.lstrip().startswith('"'))))
-    rows = [{key: cell or "" for key, cell in row.items() if key is not None} for row in table]
+    try:
+        rows = [{key: cell or "" for key, cell in row.items() if key is not None} for row in table]
+    except csv.Error:
+        # The counted program can write here too; the tool's own tables are always read.
+        return ()
     is_long = set(_PER_METRIC) <= set(table.fieldnames or ())
     found: dict[str, tuple[str, dict[str, Counter]]] = {}
     for launch, name, metric, unit, written in _long(rows) if is_long else _wide(rows):
         counters = found.setdefault(launch, (name, {}))[1]
         value = _number(written)
         if metric in METRICS and value is not None:
-            counters[metric] = Counter(value, unit)
+            counters[metric] = Counter(value, unit[:_UNIT_CHARS])
     return tuple(Launch(name, counters) for name, counters in found.values())
 
 
@@ -149,6 +156,7 @@ def _wide(rows: Sequence[Mapping[str, str]]) -> Iterator[_Cell]:
 
 def _number(written: str) -> float | None:
     try:
-        return float(written.replace(",", ""))
+        value = float(written.replace(",", ""))
     except ValueError:
         return None
+    return value if 0.0 <= value <= _LARGEST else None

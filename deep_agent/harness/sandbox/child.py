@@ -6,26 +6,24 @@ clock that counts. Candidate and baseline arms run the same code.
 
 import array
 import contextlib
-import importlib.machinery
-import importlib.util
 import mmap
 import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import torch
-import tvm_ffi
 
+from deep_agent.harness.sandbox import artefact
+from deep_agent.harness.sandbox.artefact import Argument, argument, load_function
 from deep_agent.harness.sandbox.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
 from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
-
-Argument: TypeAlias = "torch.Tensor | int | float | bool"
+_OURS: Final = (__file__, artefact.__file__, "<frozen importlib")
+"""Where frames of a traceback lie that say nothing of the candidate."""
 
 
 class FormError(Exception):
@@ -116,13 +114,7 @@ class ArmProcess:
         torch.set_num_threads(payload["n_threads"])
         self._destination_passing = payload["destination_passing"]
         self._output_names = tuple(payload["outputs"])
-        match payload["kind"]:
-            case "native":
-                self._function = _load_native(fds[0], payload["function"])
-            case "extension":
-                self._function = _load_extension(fds[0], payload["module"], payload["function"])
-            case _:
-                self._function = _load_python(payload, fds)
+        self._function = load_function(payload, fds)
 
     def _call(self, binding: _Binding) -> None:
         # Results of earlier calls are given back first, so that the allocator reuses warm memory.
@@ -200,7 +192,7 @@ class ArmProcess:
 def _told(error: BaseException) -> str:
     """Word what the candidate raised, from the frame where its own code begins."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((__file__, "<frozen importlib")):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace, limit=-6))
 
@@ -232,57 +224,6 @@ def _settings() -> dict[str, object]:
     }
 
 
-@contextlib.contextmanager
-def _path_of(artefact_fd: int) -> Iterator[str]:
-    # dlopen wants a path; a link to the sealed descriptor names exactly the bytes the judge built.
-    path = Path.cwd() / f"solution-{os.getpid()}.so"
-    path.symlink_to(f"/proc/self/fd/{artefact_fd}")
-    try:
-        yield str(path)
-    finally:
-        path.unlink()
-
-
-def _load_native(artefact_fd: int, function: str) -> Callable[..., Any]:
-    with _path_of(artefact_fd) as path:
-        module = tvm_ffi.load_module(path)
-    return getattr(module, function)  # type: ignore[no-any-return] # the library types it loosely
-
-
-def _load_extension(artefact_fd: int, name: str, function: str) -> Callable[..., Any]:
-    """Import a module of torch's extension kind; raises AttributeError when it defines no such function."""
-    with _path_of(artefact_fd) as path:
-        loader = importlib.machinery.ExtensionFileLoader(name, path)
-        spec = importlib.util.spec_from_loader(name, loader)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        loader.exec_module(module)
-    if not hasattr(module, function):
-        defined = sorted(one for one in vars(module) if not one.startswith("__"))
-        raise AttributeError(
-            f"the module defines {defined}, and no {function!r}: correct spec.entry_point or add m.def({function!r}, ...)"
-        )
-    return getattr(module, function)  # type: ignore[no-any-return] # whatever the module holds
-
-
-def _load_python(payload: dict[str, Any], fds: list[int]) -> Callable[..., Any]:
-    folder = Path.cwd() / f"solution-{os.getpid()}"
-    folder.mkdir(mode=0o700)
-    for relative, fd in zip(payload["paths"], fds, strict=True):
-        target = folder / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(os.pread(fd, os.fstat(fd).st_size, 0))
-    sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
-    spec = importlib.util.spec_from_file_location("solution_entry", folder / payload["entry"])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["solution_entry"] = module
-    spec.loader.exec_module(module)
-    return getattr(module, payload["function"])  # type: ignore[no-any-return] # whatever the module holds
-
-
 def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
     """Map the input and output regions and build tensors over them; inputs are read-only."""
     try:
@@ -307,18 +248,9 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
     finally:
         for fd in fds:
             os.close(fd)
-    inputs = [_argument(spec, regions[0]) for spec in payload["inputs"]]
-    outputs = [_argument(spec, regions[1]) for spec in payload["outputs"]]
+    inputs = [argument(spec, regions[0]) for spec in payload["inputs"]]
+    outputs = [argument(spec, regions[1]) for spec in payload["outputs"]]
     return _Binding(inputs, outputs, blocks)
-
-
-def _argument(spec: dict[str, Any], region: torch.Tensor) -> Argument:
-    if "scalar" in spec:
-        return spec["scalar"]
-    dtype = getattr(torch, spec["dtype"])
-    if spec["count"] == 0:
-        return torch.empty(spec["shape"], dtype=dtype, device=region.device)
-    return region[spec["offset"] : spec["offset"] + spec["n_bytes"]].view(dtype).view(spec["shape"])
 
 
 def _say(words: str) -> None:

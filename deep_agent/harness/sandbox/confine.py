@@ -6,12 +6,15 @@ whether it held; the judge puts the report into the verdict.
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import signal
+import socket
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _CLONE_NEWNS: Final = 0x00020000
 _CLONE_NEWIPC: Final = 0x08000000
@@ -32,6 +35,8 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 
 _PR_CAPBSET_DROP: Final = 24
 _N_CAPABILITIES: Final = 64
+_SIOCSIFFLAGS: Final = 0x8914
+_IFF_UP: Final = 1
 _CAPABILITY_VERSION: Final = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -68,8 +73,50 @@ def enter_namespaces() -> bool:
     return True
 
 
+def confine(order: Mapping[str, Any], needed: tuple[str, ...], *, namespaces: bool) -> tuple[list[str], list[str]]:
+    """Take every step that follows the namespaces, and move into the scratch.
+
+    Args:
+        order: limits as `limit_resources` takes them; hidden and fresh folders as for `seal_files`; scratch, for
+            where there is no namespace.
+        needed: folders that stay visible, as for `seal_files`.
+        namespaces: whether this process is in its own.
+
+    Returns:
+        What held and what did not, in words.
+    """
+    held: list[str] = []
+    failed: list[str] = []
+    if namespaces:
+        held.append("no network")
+        file_bytes, fresh = order["limits"]["file_bytes"], tuple(order["fresh"])
+        sealed, open_ = seal_files(file_bytes, tuple(order["hidden"]), needed, fresh=fresh)
+        held += sealed
+        failed += open_
+    else:
+        failed += ["no network", "read-only files", "other processes invisible"]
+    os.chdir(_SCRATCH if namespaces else order["scratch"])
+    limit_resources(order["limits"])
+    forbid_dumps()
+    memory = "" if order["limits"]["memory_bytes"] is None else "memory, "
+    held.append(f"limits on {memory}processor time, file size and open files")
+    (held if drop_capabilities() else failed).append("no capabilities")
+    return held, failed
+
+
+def raise_loopback() -> bool:
+    """Let processes of this network namespace reach each other over 127.0.0.1; returns whether it held."""
+    request = struct.pack("16sH22x", b"lo", _IFF_UP)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            fcntl.ioctl(asking, _SIOCSIFFLAGS, request)
+    except OSError:
+        return False
+    return True
+
+
 def seal_files(
-    scratch_bytes: int, hidden: tuple[str, ...], needed: tuple[str, ...] = ()
+    scratch_bytes: int, hidden: tuple[str, ...], needed: tuple[str, ...] = (), *, fresh: tuple[str, ...] = ()
 ) -> tuple[list[str], list[str]]:
     """Make every file read-only but a fresh scratch in /tmp, and hide the judge's own folders.
 
@@ -77,6 +124,7 @@ def seal_files(
         scratch_bytes: size of the scratch file system.
         hidden: folders that become empty.
         needed: folders that stay visible although they may lie where the scratch goes, such as Python's own.
+        fresh: folders that become empty and can be written, each of the scratch's size.
 
     Returns:
         What held and what did not, in words.
@@ -87,8 +135,8 @@ def seal_files(
     (held if make_read_only(Path("/")) else failed).append("read-only files")
     options = f"size={scratch_bytes},mode=700".encode()
     with _kept_visible(_SCRATCH, needed):
-        scratch = _libc.mount(b"tmpfs", _SCRATCH.encode(), b"tmpfs", _MS_NOSUID_NODEV, options)
-    (held if scratch == 0 else failed).append("scratch folder of its own")
+        made = [_libc.mount(b"tmpfs", one.encode(), b"tmpfs", _MS_NOSUID_NODEV, options) for one in (_SCRATCH, *fresh)]
+    (failed if any(made) else held).append("scratch folder of its own")
     own_proc = _libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV, None)
     (held if own_proc == 0 else failed).append("other processes invisible")
     covered = [

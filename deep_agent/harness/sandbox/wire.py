@@ -16,6 +16,10 @@ from typing import Final
 NONCE_BYTES: Final = 16
 MAX_FRAME_BYTES: Final = 128 * 1024
 MAX_FDS: Final = 64
+CALL_FILE: Final = "call.json"
+"""Of a call that is counted: how to load and make it."""
+INPUTS_FILE: Final = "inputs.bin"
+"""Of a call that is counted: the bytes of its inputs."""
 
 _HEADER = struct.Struct(f"!{NONCE_BYTES}sB")
 

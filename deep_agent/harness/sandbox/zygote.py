@@ -20,14 +20,7 @@ import torch._dynamo
 import torch._inductor.compile_fx  # loaded once here, so that no arm pays for it
 
 from deep_agent.harness.sandbox.child import ArmProcess
-from deep_agent.harness.sandbox.confine import (
-    die_with_parent,
-    drop_capabilities,
-    enter_namespaces,
-    forbid_dumps,
-    limit_resources,
-    seal_files,
-)
+from deep_agent.harness.sandbox.confine import confine, die_with_parent, enter_namespaces
 
 _PACKET_BYTES: Final = 16 * 1024
 _NEEDED: Final = tuple(dict.fromkeys((sys.prefix, sys.base_prefix, *(path for path in sys.path if path))))
@@ -105,7 +98,7 @@ def _become_middle(order: dict[str, Any], fds: list[int], report_write: int) -> 
 def _become_arm(order: dict[str, Any], fds: list[int], ready_write: int, *, namespaces: bool) -> None:
     channel_fd, log_fd = fds
     die_with_parent()
-    held, failed = _confine(order, namespaces=namespaces) if order["confine"] else ([], [])
+    held, failed = confine(order, _NEEDED, namespaces=namespaces) if order["confine"] else ([], [])
     os.write(ready_write, json.dumps({"held": held, "failed": failed}).encode())
     os.close(ready_write)
     null = os.open(os.devnull, os.O_RDWR)
@@ -122,25 +115,6 @@ def _become_arm(order: dict[str, Any], fds: list[int], ready_write: int, *, name
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - lives as long as the process
     ArmProcess(socket.socket(fileno=3)).serve()
     os._exit(0)
-
-
-def _confine(order: dict[str, Any], *, namespaces: bool) -> tuple[list[str], list[str]]:
-    held: list[str] = []
-    failed: list[str] = []
-    if namespaces:
-        held.append("no network")
-        sealed, open_ = seal_files(order["limits"]["file_bytes"], tuple(order["hidden"]), _NEEDED)
-        held += sealed
-        failed += open_
-    else:
-        failed += ["no network", "read-only files", "other processes invisible"]
-    os.chdir("/tmp" if namespaces else order["scratch"])  # noqa: S108 - a scratch of its own in the namespace
-    limit_resources(order["limits"])
-    forbid_dumps()
-    memory = "" if order["limits"]["memory_bytes"] is None else "memory, "
-    held.append(f"limits on {memory}processor time, file size and open files")
-    (held if drop_capabilities() else failed).append("no capabilities")
-    return held, failed
 
 
 if __name__ == "__main__":

@@ -154,6 +154,16 @@ def test_a_report_without_launches_has_none(text):
     assert heaviest(()) is None
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e308", "n/a", "", "9" * 200_000])
+def test_a_table_that_a_candidate_wrote_over_gives_no_figure_that_is_none(value):
+    heading = '"ID","Kernel Name","Metric Name","Metric Unit","Metric Value"'
+    row = f'"0","f","{ncu.DRAM}","{"%" * 99}","{value}"'
+    launches = parse_ncu(f"{heading}\n{row}\n")
+    assert [dict(one.counters) for one in launches] in ([], [{}])
+    (launch,) = parse_ncu(f'{heading}\n{row[: -len(value) - 1]}5"\n')
+    assert launch.counters[ncu.DRAM] == Counter(5, "%" * 24)
+
+
 def test_the_launch_that_takes_most_time_is_explained_weighted_by_time():
     launch, share = heaviest(parse_ncu(recorded("ncu_details.csv")))
     assert launch.name.startswith("copy_kernel")
@@ -193,12 +203,13 @@ def test_a_counter_that_was_not_read_has_no_value():
 
 
 def test_everything_the_rules_read_is_collected_and_clocks_are_left_alone():
-    command = ncu_command("ncu", ["python", "x.py"], report="r.csv", n_skipped=3, n_launches=2)
+    command = ncu_command("ncu", ["python", "x.py"], report="r.csv", n_launches=2)
     asked = set(command[command.index("--metrics") + 1].split(","))
     read = {value for name, value in vars(ncu).items() if name.isupper() and isinstance(value, str)}
     assert read == asked
     assert command[command.index("--clock-control") + 1] == "none"
     assert command[command.index("--log-file") + 1] == "r.csv"
+    assert command[command.index("--profile-from-start") + 1] == "off"
     assert command[-2:] == ["python", "x.py"]
 
 
