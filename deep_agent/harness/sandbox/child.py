@@ -14,6 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +27,8 @@ from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send
 MAX_LOG_BYTES: Final = 16 * 1024
 
 Argument: TypeAlias = "torch.Tensor | int | float | bool"
+_Region: TypeAlias = Callable[[int, int], torch.Tensor]
+"""Gives the bytes of a shared region from an offset on, so many of them."""
 
 
 class FormError(Exception):
@@ -287,10 +290,8 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
     """Map the input and output regions and build tensors over them; inputs are read-only."""
     try:
         if payload["device"] is None:
-            regions = [
-                torch.frombuffer(
-                    mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=access), dtype=torch.uint8
-                )
+            regions: list[_Region] = [
+                partial(_host_bytes, mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=access))
                 for fd, access in zip(fds, (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE), strict=True)
             ]
             blocks: tuple[DeviceBlock, ...] = ()
@@ -303,7 +304,7 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
                 DeviceBlock.adopt(fd, n_bytes, device, read_only=read_only)
                 for fd, n_bytes, read_only in zip(fds, payload["region_bytes"], (True, False), strict=True)
             )
-            regions = [torch.as_tensor(block, device=f"cuda:{device}") for block in blocks]
+            regions = [partial(_device_bytes, block, f"cuda:{device}") for block in blocks]
     finally:
         for fd in fds:
             os.close(fd)
@@ -312,13 +313,22 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
     return _Binding(inputs, outputs, blocks)
 
 
-def _argument(spec: dict[str, Any], region: torch.Tensor) -> Argument:
+def _host_bytes(memory: mmap.mmap, offset: int, n_bytes: int) -> torch.Tensor:
+    return torch.frombuffer(memory, dtype=torch.uint8, count=n_bytes, offset=offset)
+
+
+def _device_bytes(block: DeviceBlock, device: str, offset: int, n_bytes: int) -> torch.Tensor:
+    return torch.as_tensor(block.part(offset, n_bytes), device=device)
+
+
+def _argument(spec: dict[str, Any], region: _Region) -> Argument:
+    """Give an argument; each tensor has a storage of its own, as compilers refuse or slow down outputs that share one."""
     if "scalar" in spec:
         return spec["scalar"]
     dtype = getattr(torch, spec["dtype"])
     if spec["count"] == 0:
-        return torch.empty(spec["shape"], dtype=dtype, device=region.device)
-    return region[spec["offset"] : spec["offset"] + spec["n_bytes"]].view(dtype).view(spec["shape"])
+        return torch.empty(spec["shape"], dtype=dtype, device=region(0, 1).device)
+    return region(spec["offset"], spec["n_bytes"]).view(dtype).view(spec["shape"])
 
 
 def _say(words: str) -> None:
