@@ -165,7 +165,9 @@ def _bench(workplace: Workplace, wanted: Wanted, tell: Tell) -> Bench | Exceptio
         return Bench(workplace, wanted.problem, tell_whose, choice=wanted.choice)
     # One problem must not end the others; whoever asked tells it as this one's result.
     except Exception as error:  # noqa: BLE001
-        return error
+        # Frames would keep tensors, and with them memory that the next one needs.
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
 
 
 def is_crowded_out(found: Bench | Exception) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deep_agent.errors import HarnessFailed, InvalidInput
+from deep_agent.harness.baseline_arms import error_line
 from deep_agent.harness.baselines import MAX_AUTOTUNE, baseline_sources
 from deep_agent.problem.bound import Figures, SolBound, Work
 from deep_agent.problem.cards import spec_named
@@ -204,3 +205,26 @@ def test_a_card_is_asked_for_by_the_number_in_its_name(monkeypatch):
     machine_module.card(machine_module.card_index("cuda:1"))
     machine_module.card(machine_module.card_index("cuda"))
     assert asked == [1, 1, 0]
+
+
+COMPILER_FAILED = """Traceback (most recent call last):
+  File "x.py", line 1, in run
+torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.
+
+Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace (please do this if you're reporting a bug: to PyTorch)."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (
+            COMPILER_FAILED,
+            "torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        ),
+        ("its result differs from the reference's: y", "its result differs from the reference's: y"),
+        ("Traceback:\nRuntimeError: first\nnoise", "RuntimeError: first"),
+        ("  \n", "it failed"),
+    ],
+)
+def test_a_baseline_that_failed_is_told_by_the_line_that_names_the_error(reason, line):
+    assert error_line(reason) == line
