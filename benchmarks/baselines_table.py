@@ -368,7 +368,7 @@ def main(words: list[str] | None = None) -> int:
                     fill(table, file, devices, todo)
         return render(out)
     except DeepAgentError as error:
-        tell(f"{error} {error.remedy}")
+        tell(str(error))
         return 2
 
 
