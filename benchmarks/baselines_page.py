@@ -45,6 +45,11 @@ def page(rows: Sequence[Row], *, title: str) -> str:
 
 def _introduction(rows: Sequence[Row]) -> str:
     names = ", ".join(sorted({row["device_name"] for row in rows}))
+    n_beside = max((row.get("set_up_beside", 0) for row in rows), default=0)
+    tuned = (
+        f"\nTimes were taken alone, but the compiler tuned itself beside that of up to {n_beside} other problems, so that its\n"
+        "choice of configurations may be a little worse than on an idle device."
+    )
     return (
         f"Measured on: {names}. Times are medians in microseconds, baselines timed side by side; in brackets the SOL Score\n"
         "against the strict bound, with the workload's best baseline as reference (0.5 by definition, in bold).\n"
@@ -53,6 +58,7 @@ def _introduction(rows: Sequence[Row]) -> str:
         "stands below: on a machine that others use too, times are what they were, and no statement about the library.\n"
         "The best is the judge's choice, by lower quartiles, so that another median may lie just below its own. `noise` is the\n"
         "95 % interval of the best baseline's time over that of its twin: where it is wide, so is every ratio of the row."
+        + (tuned if n_beside else "")
     )
 
 

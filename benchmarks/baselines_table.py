@@ -4,7 +4,10 @@ One JSON object a line, problem, workload and set of baselines, written as soon 
 any time and goes on where the file ends. Rows that are there are kept, failed ones too; delete a line to have it made
 again. The page beside the file is written at the end, and alone with `--render`.
 
-    python benchmarks/baselines_table.py --device cuda                      minutes a row: max-autotune searches
+On a card several rows are set up side by side, because max-autotune searches for minutes, and then measured one after
+another with nothing else on the device; `side_by_side.py` says what that costs. On a processor each row is alone.
+
+    python benchmarks/baselines_table.py --device cuda:1 --workloads 1
     python benchmarks/baselines_table.py --device cpu --problems softmax,swiglu --workloads 1
 """
 
@@ -14,8 +17,8 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +28,11 @@ import torch
 from baselines_page import page, violations
 from library_calls import library_call
 from machine import card
+from side_by_side import Wanted, Workshop, is_crowded_out
 
 from deep_agent.errors import DeepAgentError, HarnessFailed, InvalidInput
 from deep_agent.harness.baselines import BASELINE_NAMES, MAX_AUTOTUNE
-from deep_agent.harness.client import JudgeProcess
+from deep_agent.harness.bench import Bench
 from deep_agent.problem.bound import SolBound
 from deep_agent.problem.device import Bandwidth, DeviceModel
 from deep_agent.problem.dtype import DType
@@ -46,6 +50,8 @@ ROOT: Final = Path(__file__).parents[1]
 MADE: Final = (*BASELINE_NAMES, MAX_AUTOTUNE)
 LIBRARY: Final = "library"
 PROBE_TIMEOUT_S: Final = 180.0
+N_ANALYSTS: Final = 4
+"""Bounds computed at once, each in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -140,28 +146,35 @@ def machine(devices: Devices) -> dict[str, str]:
     return {**card(devices.index), "load average": load}
 
 
-def one_workload(source: Path, problem: Problem, uuid: str, into: Path) -> Path:
-    """Write the problem with this workload alone; gives its folder."""
-    folder = into / f"{problem.name}-{uuid}".replace("/", "_")
-    folder.mkdir()
-    (folder / "definition.json").write_bytes((source / "definition.json").read_bytes())
-    for name in ("workload.cpu.jsonl", "workload.jsonl"):
-        lines = (source / name).read_text().splitlines() if (source / name).exists() else []
-        chosen = [line for line in lines if line.strip() and json.loads(line)["uuid"] == uuid]
-        if chosen:
-            (folder / "workload.jsonl").write_text(chosen[0] + "\n")
-            return folder
-    raise InvalidInput(f"{source}: has no workload {uuid!r}.")
+@dataclass(frozen=True)
+class Entry:
+    """What a row of the table is about."""
+
+    problem: Problem
+    """With this row's workload alone."""
+
+    @property
+    def uuid(self) -> str:
+        """Of the workload."""
+        return self.problem.workloads[0].uuid
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Names of problem and workload."""
+        return self.problem.name, self.uuid
 
 
 class Table:
-    """Makes rows, one judge each: a judge's benches hold device memory that the next row needs."""
+    """Makes rows on one device."""
 
-    def __init__(self, devices: Devices, home: Path, without: frozenset[str], commit: str = "") -> None:
+    def __init__(
+        self, devices: Devices, workshop: Workshop, without: frozenset[str], *, at_once: int = 1, commit: str = ""
+    ) -> None:
         self._devices = devices
-        self._home = home
+        self._workshop = workshop
         self._made = tuple(name for name in MADE if name not in without)
         self._library = LIBRARY not in without
+        self._at_once = at_once
         self._software = software(commit)
         self._analyst = SubprocessAnalyst(time_limit_s=300.0)
 
@@ -170,24 +183,55 @@ class Table:
         library = self._library and library_call(problem) is not None
         return ",".join((*self._made, LIBRARY) if library else self._made)
 
-    def row(self, source: Path, problem: Problem, uuid: str) -> dict[str, object]:
-        """Make one row; whatever goes wrong in it stands in its `error`."""
+    def rows(self, entries: Sequence[Entry]) -> Iterator[dict[str, object]]:
+        """Make rows in order; whatever goes wrong in one stands in its `error`. Raises HarnessFailed for a lost device."""
+        if not entries:
+            return
+        with ThreadPoolExecutor(N_ANALYSTS) as analysts:
+            bounds = [analysts.submit(self._bounds, entry) for entry in entries]
+            wanted = [self._wanted(entry) for entry in entries]
+            for batch in self._workshop.batches(wanted, most=self._at_once):
+                tell(f"setting up {', '.join(entries[one].problem.name for one in batch)}")
+                benches = self._workshop.set_up([wanted[one] for one in batch], tell_step)
+                # They are computed on the processor, beside the first batch; from here on nothing else works.
+                wait(bounds)
+                alone = [number for number, bench in zip(batch, benches, strict=True) if is_crowded_out(bench)]
+                alone = alone if len(batch) > 1 else []
+                for number, bench in zip(batch, benches, strict=True):
+                    if number not in alone:
+                        yield self._row(entries[number], bench, bounds[number], n_beside=len(batch) - 1)
+                self._workshop.close(benches)
+                for number in alone:
+                    tell(f"setting up {entries[number].problem.name} once more, alone")
+                    benches = self._workshop.set_up([wanted[number]], tell_step)
+                    yield self._row(entries[number], benches[0], bounds[number], n_beside=0)
+                    self._workshop.close(benches)
+
+    def _wanted(self, entry: Entry) -> Wanted:
+        library = library_call(entry.problem.name) if self._library else None
+        return Wanted(entry.problem, BaselineChoice(names=self._made, library=library))
+
+    def _bounds(self, entry: Entry) -> tuple[SolBound, SolBound]:
+        """Compute the strict bound and the ceiling."""
+        strict = self._analyst.bounds(entry.problem, self._devices.model)[0]
+        same = self._devices.probed == self._devices.model
+        return strict, strict if same else self._analyst.bounds(entry.problem, self._devices.probed)[0]
+
+    def _row(
+        self, entry: Entry, bench: Bench | Exception, bounds: "Future[tuple[SolBound, SolBound]]", *, n_beside: int
+    ) -> dict[str, object]:
+        problem = entry.problem
+        tell(f"measuring {problem.name} {entry.uuid}")
         made: dict[str, object] = {
-            **_no_result(problem.name, uuid, self.baseline_set(problem.name), self._devices),
+            **_no_result(problem.name, entry.uuid, self.baseline_set(problem.name), self._devices),
             "software": self._software,
+            "set_up_beside": n_beside,
             "before": machine(self._devices),
         }
-        judge = JudgeProcess(self._home / "judge", fingerprint="baselines-table", hidden=())
         try:
-            with closing(judge), tempfile.TemporaryDirectory(dir=self._home) as into:
-                folder = one_workload(source, problem, uuid, Path(into))
-                choice = BaselineChoice(names=self._made, library=library_call(problem.name) if self._library else None)
-                alone = read_problem(folder, self._devices.model.kind)
-                strict, ceiling = (
-                    self._analyst.bounds(alone, model)[0] for model in (self._devices.model, self._devices.probed)
-                )
-                found = judge.characterize(str(folder), self._devices.asked, tell_step, choice=choice)
-            made |= {"axes": dict(alone.workloads[0].axes), **measured(found, uuid, strict, ceiling)}
+            found = self._workshop.measure(bench, tell_step)
+            strict, ceiling = bounds.result()
+            made |= {"axes": dict(problem.workloads[0].axes), **measured(found, entry.uuid, strict, ceiling)}
         except DeepAgentError as error:
             made["error"] = str(error)
         # A table of hours must not end because one row met something nobody thought of; the row says what it was.
@@ -241,31 +285,31 @@ def measured(found: Characterization, uuid: str, strict: SolBound, ceiling: SolB
     }
 
 
-def wanted(names: tuple[str, ...], devices: Devices, n_workloads: int | None) -> Iterator[tuple[Path, Problem, str]]:
-    """Go through folder, problem and workload of what the table covers; raises InvalidInput for an unknown problem."""
+def chosen(names: tuple[str, ...], devices: Devices, n_workloads: int | None) -> Iterator[Entry]:
+    """Go through what the table covers; raises InvalidInput for an unknown problem."""
     folders = {folder.name: folder for folder in problem_directories(ROOT / "problems")}
     unknown = [name for name in names if name not in folders]
     if unknown:
         raise InvalidInput(f"no problem {', '.join(unknown)}; there are {', '.join(folders)}.")
     for name in names or tuple(folders):
-        problem = read_problem(folders[name], devices.model.kind)
-        for workload in problem.workloads[:n_workloads]:
-            yield folders[name], problem, workload.uuid
+        yield from entries_of(read_problem(folders[name], devices.model.kind), n_workloads)
 
 
-def fill(table: Table, file: RowFile, devices: Devices, todo: list[tuple[Path, Problem, str]]) -> None:
-    """Make the rows that the file lacks, each written before the next begins; refuses a file of another device."""
+def entries_of(problem: Problem, n_workloads: int | None = None) -> Iterator[Entry]:
+    """Give an entry for each of a problem's first workloads."""
+    for workload in problem.workloads[:n_workloads]:
+        yield Entry(problem.model_copy(update={"workloads": (workload,)}))
+
+
+def fill(table: Table, file: RowFile, devices: Devices, todo: Sequence[Entry]) -> None:
+    """Make the rows that the file lacks, each written as it is known; refuses a file of another device."""
     others = {row["device_name"] for row in file.kept} - {device_name(devices)}
     if others:
         raise InvalidInput(f"--out holds rows of {', '.join(map(str, others))}.", remedy="Name another --out.")
     done = {(row["problem"], row["workload"], row["baseline_set"]) for row in file.kept}
-    for number, (source, problem, uuid) in enumerate(todo, start=1):
-        place = f"{number}/{len(todo)} {problem.name} {uuid}"
-        if (problem.name, uuid, table.baseline_set(problem.name)) in done:
-            tell(f"{place}: kept")
-            continue
-        tell(place)
-        row = table.row(source, problem, uuid)
+    missing = [entry for entry in todo if (*entry.key, table.baseline_set(entry.problem.name)) not in done]
+    tell(f"{len(todo)} rows, {len(todo) - len(missing)} of them kept")
+    for row in table.rows(missing):
         file.add([row])
         tell(f"  {row['error']}" if row["error"] else f"  best {row['best']}, {row['best_over_strict']:.2f} x strict")
 
@@ -300,6 +344,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--problems", default="", help="names, separated by commas; all when left out")
     parser.add_argument("--workloads", type=int, help="only the first N of each problem")
     parser.add_argument("--without", default="", help="baselines left out: max_autotune, library, eager_out, ...")
+    parser.add_argument("--at-once", type=int, default=4, help="rows set up side by side, on a card")
     parser.add_argument("--commit", default="", help="its name, where a copy of the tree has no repository")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--render", action="store_true", help="write the page of what the file holds, measure nothing")
@@ -310,15 +355,20 @@ def main(words: list[str] | None = None) -> int:
         if without - {*MADE, LIBRARY}:
             raise InvalidInput(f"--without takes {', '.join((*MADE, LIBRARY))}, not {options.without}.")
         if not options.render:
-            with tempfile.TemporaryDirectory(prefix="baselines-table-") as home:
+            with (
+                tempfile.TemporaryDirectory(prefix="baselines-table-") as home,
+                Workshop(options.device, Path(home) / "judge") as workshop,
+            ):
                 devices = open_devices(options.device, Path(home))
                 names = tuple(one for one in options.problems.split(",") if one)
-                todo = list(wanted(names, devices, options.workloads))
+                todo = list(chosen(names, devices, options.workloads))
+                at_once = options.at_once if devices.index is not None else 1
+                table = Table(devices, workshop, without, at_once=at_once, commit=options.commit)
                 with RowFile(out) as file:
-                    fill(Table(devices, Path(home), without, options.commit), file, devices, todo)
+                    fill(table, file, devices, todo)
         return render(out)
     except DeepAgentError as error:
-        tell(f"{error} {error.remedy}")
+        tell(str(error))
         return 2
 
 

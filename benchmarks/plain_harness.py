@@ -11,7 +11,7 @@ every workload makes inputs, compares with the reference by `allclose`, and time
 20 calls to warm up and 100 that count, of each, in a loop with one clock around it.
 
 It takes float tensors with variable axes, and one output. A job is an object with `definition` and `workloads` (paths of a problem's files), `command` (what compiles the
-library), `library`, `function`, `device` (`cpu` or `cuda`) and `n_threads`.
+library), `library`, `function`, `device` (`cpu`, `cuda` or `cuda:N`) and `n_threads`.
 """
 
 import json
@@ -78,7 +78,11 @@ def evaluate(job: dict[str, Any], clock: Clock) -> dict[str, Any]:
     scope: dict[str, Any] = {}
     exec(definition["reference"], scope)
     reference = scope["run"]
-    settle = torch.cuda.synchronize if job["device"] == "cuda" else lambda: None
+    on_card = job["device"].startswith("cuda")
+    settle = torch.cuda.synchronize if on_card else lambda: None
+    if on_card:
+        # A kernel that names no device runs on the current one.
+        torch.cuda.set_device(torch.device(job["device"]).index or 0)
     speedups = []
     for line in Path(job["workloads"]).read_text().splitlines():
         workload = json.loads(line)

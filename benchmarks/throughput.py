@@ -17,6 +17,7 @@ its own. `--out FILE` keeps every figure as JSON.
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -130,7 +131,7 @@ class Plain:
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(solution.sources[0].content)
         library = source.with_name("solution.so")
-        workloads = "workload.jsonl" if self.device == "cuda" else "workload.cpu.jsonl"
+        workloads = "workload.jsonl" if self.device.startswith("cuda") else "workload.cpu.jsonl"
         job = {
             "definition": str(SOFTMAX / "definition.json"),
             "workloads": str(SOFTMAX / workloads),
@@ -245,10 +246,17 @@ def measured(candidates: Sequence[Solution], device: str, home: Path) -> dict[st
     return {**found, "pairs": {"cold": [asdict(pair) for pair in cold], "warm": [asdict(pair) for pair in warm]}}
 
 
+def one_device(named: str) -> str:
+    """Take `cpu`, `cuda` or `cuda:N`; a processor's candidates have one thread each."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", named):
+        raise argparse.ArgumentTypeError(f"{named!r} is none of cpu, cuda and cuda:N")
+    return named
+
+
 def main() -> int:
     """Make the candidates, measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", type=one_device, default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--candidates", type=int, default=16)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

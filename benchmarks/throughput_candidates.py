@@ -78,7 +78,7 @@ def distinct_candidates(device: str, n: int) -> tuple[Solution, ...]:
     with tempfile.TemporaryDirectory(prefix="throughput-made-") as home:
         judge = open_judge(Path(home))
         try:
-            for solution in cuda_kernels() if device == "cuda" else lowered_kernels(Path(home), device):
+            for solution in cuda_kernels() if device.startswith("cuda") else lowered_kernels(Path(home), device):
                 built = judge.build(solution, device)
                 if not built.is_built:
                     raise SystemExit(f"{solution.name} does not build: {built.diagnostics}")

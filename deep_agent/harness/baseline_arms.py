@@ -4,6 +4,7 @@ Starting one may take a compiler's time and needs no device; timing them is inte
 looks best because its neighbours were quiet just then.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ _TOO_CLOSE: Final = 1.15
 _MORE_ROUNDS: Final = 18
 _MORE_S: Final = 2.0
 """At most for timing on."""
+
+_NAMES_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Failed|Unsupported)\b.*: .")
+"""As a traceback ends; the library's compiler adds advice below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,15 @@ def start_baseline(
             entry.desks[uuid] = stage.seat(arm, collects=entry.collects, call_timeout_s=BASELINE_TIMEOUT_S)
             _warm_and_check(stage, entry.desks[uuid])
     except ArmFailed as failure:
-        entry.failure = failure.reason.strip().splitlines()[-1] if failure.reason.strip() else "it failed"
+        entry.failure = error_line(failure.reason)
         entry.close()
     return entry
+
+
+def error_line(reason: str) -> str:
+    """Give the line of an arm's last words that names the error: the last such one, else the last line of all."""
+    lines = [line.strip() for line in reason.strip().splitlines()] or ["it failed"]
+    return next((line for line in reversed(lines) if _NAMES_ERROR.match(line)), lines[-1])
 
 
 def _warm_and_check(stage: Stage, desk: Desk) -> None:

@@ -126,7 +126,7 @@ class Bench:
             source = entry.source
             if source.name not in self._twins:
                 twin = start_baseline(self._workplace, source, self.problem.definition, self.stages)
-                if not twin.desks:
+                if twin.failure:
                     raise HarnessFailed(f"the twin of {source.name} of {self.problem.name!r} fails: {twin.failure}")
                 self._twins[source.name] = twin
 
@@ -158,10 +158,17 @@ class Bench:
         return not self.stages
 
     @property
+    def place_index(self) -> int | None:
+        """Number of the CUDA device that holds it; None for the host."""
+        return self._workplace.place.index
+
+    @property
     def footprint_bytes(self) -> int:
-        """Shared memory the bench holds."""
-        desks = [desk for entry in self._all_arms() for desk in entry.desks.values()]
-        return sum(desk.output_bytes for desk in desks) + sum(stage.shared_bytes for stage in self.stages.values())
+        """What the bench holds of its place's memory: shared buffers, and on a device what its arms hold there."""
+        running = [entry for entry in self._all_arms() if entry.desks]
+        arms_bytes = len(running) * self._workplace.place.arm_bytes
+        outputs_bytes = sum(desk.output_bytes for entry in running for desk in entry.desks.values())
+        return arms_bytes + outputs_bytes + sum(stage.shared_bytes for stage in self.stages.values())
 
     def _all_arms(self) -> Sequence[BaselineArm]:
         return (*self._arms, *self._twins.values())

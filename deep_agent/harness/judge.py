@@ -9,30 +9,30 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from deep_agent.errors import HarnessFailed, InvalidInput
+from deep_agent.errors import InvalidInput
 from deep_agent.harness.arms.arm import ArmLimits, Zygote
 from deep_agent.harness.arms.places import CudaDevice, Place
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.builds.build import Builder, NotBuilt
 from deep_agent.harness.builds.toolchains import obstacle
+from deep_agent.harness.characterization import characterized, require_open
 from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thread_count
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders
 from deep_agent.harness.profiling.counting import find_ncu
 from deep_agent.harness.profiling.cpu import CpuProfiling
 from deep_agent.harness.profiling.cuda import CudaProfiling
-from deep_agent.harness.timing.rounds import Rounds, protocol_of
-from deep_agent.harness.timing.statistics import log_ratios, ratio
+from deep_agent.harness.timing.rounds import protocol_of
 from deep_agent.harness.timing.timers import Timer
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
-from deep_agent.problem.evaluation import BaselineChoice, Build, Characterization, Evaluation, EvaluationRequest, Ratio
+from deep_agent.problem.evaluation import BaselineChoice, Build, Characterization, Evaluation, EvaluationRequest
 from deep_agent.problem.footprint import check_fits, workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
@@ -45,7 +45,7 @@ EVERY_DEFAULT: Final = BaselineChoice()
 _COPIES: Final = 6
 """Sets of buffers a workload may hold at once: input sets, the judge's copies of them, and outputs of baselines, twin, candidate, incumbent."""
 _BENCH_MEMORY_SHARE: Final = 0.35
-"""Share of the machine's memory that kept benches may hold."""
+"""Share of a memory, the host's or a device's, that the benches kept in it may hold."""
 
 
 class DeviceJudge:
@@ -77,26 +77,7 @@ class DeviceJudge:
         problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
         bench = self._bench(workplace, problem, device, progress, choice=choice)
-        progress("timing the baselines side by side")
-        with self._device:
-            started_s = time.perf_counter()
-            bench.time_baselines()
-            timed_s = time.perf_counter() - started_s
-        progress("starting the twin of the best baseline")
-        bench.start_twins()
-        progress("measuring the noise of this machine")
-        with self._device:
-            started_s = time.perf_counter()
-            noise = _noise(workplace, bench)
-            noise_s = time.perf_counter() - started_s
-        return Characterization(
-            problem=problem.name,
-            device=device,
-            baselines=bench.baselines(),
-            best={uuid: entry.source.name for uuid, entry in bench.best.items()},
-            noise=noise,
-            device_s=timed_s + noise_s,
-        )
+        return characterized(workplace, bench, device, self._device, progress)
 
     def build(self, solution: Solution, device: str) -> Build:
         """Build a solution; see the `Judge` port."""
@@ -132,10 +113,7 @@ class DeviceJudge:
             with self._device:
                 started_s = time.perf_counter()
                 progress("judging")
-                if bench.is_closed:
-                    raise HarnessFailed(
-                        f"the bench of {problem.name!r} had to make room for another.", remedy="Judge it again."
-                    )
+                require_open(bench)
                 bench.time_baselines()
                 if (
                     protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin
@@ -227,23 +205,22 @@ class DeviceJudge:
             setting_up = self._setting_up.setdefault(key, threading.Lock())
         with setting_up:
             if key not in self._benches:
-                device_bytes = workplace.place.memory_bytes
-                available_bytes = psutil.virtual_memory().available if device_bytes is None else device_bytes
-                for workload in problem.workloads:
-                    check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
+                require_room(problem, workplace.place)
                 bench = Bench(workplace, problem, progress, choice=choice)
                 # Only who holds the device may take a bench away: another thread could be judging on it.
                 with self._device:
                     self._benches[key] = bench
-                    self._make_room()
+                    self._make_room(workplace.place)
             with self._keys:
                 self._benches.move_to_end(key)
             return self._benches[key]
 
-    def _make_room(self) -> None:
-        limit_bytes = _BENCH_MEMORY_SHARE * psutil.virtual_memory().total
-        while len(self._benches) > 1 and sum(b.footprint_bytes for b in self._benches.values()) > limit_bytes:
-            self._benches.popitem(last=False)[1].close()
+    def _make_room(self, place: Place) -> None:
+        """Close benches that lie in the same memory, the least recently used first, until the rest fits its share."""
+        total_bytes = place.memory_bytes or psutil.virtual_memory().total
+        held = [(key, one.footprint_bytes) for key, one in self._benches.items() if one.place_index == place.index]
+        for key in beyond(held, int(_BENCH_MEMORY_SHARE * total_bytes)):
+            self._benches.pop(key).close()
 
     def _unbuilt(self, request: EvaluationRequest, problem: Problem, why: NotBuilt, build_s: float) -> Evaluation:
         first_line = next((line for line in why.diagnostics.splitlines() if "error" in line), why.diagnostics[:300])
@@ -290,6 +267,31 @@ class DeviceJudge:
         self._zygote.close()
 
 
+def beyond(held: Sequence[tuple[str, int]], limit_bytes: int) -> tuple[str, ...]:
+    """Name what has to go for the rest to fit the limit: the first ones, and never the last.
+
+    Args:
+        held: key and bytes of each, the least recently used first.
+        limit_bytes: what all that stay may hold together.
+    """
+    left_bytes = sum(n_bytes for _, n_bytes in held)
+    gone = []
+    for key, n_bytes in held[:-1]:
+        if left_bytes <= limit_bytes:
+            break
+        gone.append(key)
+        left_bytes -= n_bytes
+    return tuple(gone)
+
+
+def require_room(problem: Problem, place: Place) -> None:
+    """Refuse a problem whose workloads do not fit into the memory of a place; raises InvalidInput."""
+    device_bytes = place.memory_bytes
+    available_bytes = psutil.virtual_memory().available if device_bytes is None else device_bytes
+    for workload in problem.workloads:
+        check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
+
+
 def _key(problem: Problem, device: str, choice: BaselineChoice = EVERY_DEFAULT) -> str:
     return f"{device} {choice.model_dump_json()} {problem.model_dump_json()}"
 
@@ -304,18 +306,6 @@ def _require_same(problem: Problem, solution: Solution) -> None:
             f"solution {solution.name!r} is for definition {solution.definition!r}, the problem is {problem.name!r}.",
             remedy="Correct solution.definition or choose the other problem.",
         )
-
-
-def _noise(workplace: Workplace, bench: Bench) -> Ratio:
-    """A/A: the best baseline against its twin at every workload, in one set of rounds each."""
-    samples = []
-    for uuid, stage in bench.stages.items():
-        desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid).desks[uuid]}
-        rounds = Rounds(stage, desks, workplace.timer, bench.chance, lambda: False)
-        rounds.warm()
-        measured, _ = rounds.measure(protocol_of("screen", on_device=workplace.place.index is not None), ())
-        samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
-    return ratio(samples, resolution=workplace.timer.resolution)
 
 
 def _memory_for(problem: Problem) -> int:

@@ -76,6 +76,14 @@ def test_every_output_goes_where_it_belongs_when_the_library_writes_into_given_b
     assert {one.name: one.failure for one in found.baselines} == {"eager": "", "eager_out": ""}
 
 
+def test_the_librarys_compiler_takes_outputs_of_several_types(judge, tmp_path):
+    reference = "import torch\n\n\ndef run(x):\n    return x.round().to(torch.int8), x.sum(-1)\n"
+    outputs = {"small": {"shape": ["rows", "cols"], "dtype": "int8"}, "total": {"shape": ["rows"], "dtype": "float32"}}
+    where = problem(tmp_path, reference, outputs=outputs)
+    found = judge.characterize(where, "cpu", choice=BaselineChoice(names=("eager", "torch_compile")))
+    assert {one.name: one.failure for one in found.baselines} == {"eager": "", "torch_compile": ""}
+
+
 def test_a_choice_of_baselines_is_kept_and_a_wrong_library_call_is_told(judge, tmp_path):
     wrong = python_solution(SOFTMAX.replace("(x, -1)", "(x, 0)"))
     found = judge.characterize(problem(tmp_path), "cpu", choice=BaselineChoice(names=("eager",), library=wrong))

@@ -113,7 +113,7 @@ class DeviceMemory:
     @property
     def content(self) -> torch.Tensor:
         """All of it as bytes."""
-        return torch.as_tensor(self._block, device=f"cuda:{self._device}")
+        return torch.as_tensor(self._block.part(0, self._block.n_bytes), device=f"cuda:{self._device}")
 
     def close(self) -> None:
         """Unmap it once nothing on the device uses it any more."""

@@ -19,6 +19,12 @@ _MOST_SETS: Final = 16
 _SHARE_OF_DEVICE: Final = 0.02
 """Of the device's memory that one arm's buffers of one workload may take, beyond the fewest sets."""
 
+_CONTEXT_BYTES: Final = 640 * 2**20
+"""What a process with torch holds on a device before it has a tensor: about 500 MiB for a context with the library's
+kernels in it, and workspaces of cuBLAS (32 MiB and more on Hopper) and its like."""
+FLUSH_CACHES: Final = 2
+"""An arm empties the L2 by reading a buffer of this many times its size."""
+
 
 class Place(Protocol):
     """Where buffers lie. Used by the thread that holds the device."""
@@ -34,6 +40,10 @@ class Place(Protocol):
     @property
     def memory_bytes(self) -> int | None:
         """All memory of a CUDA device; None for the host, whose memory others use too."""
+
+    @property
+    def arm_bytes(self) -> int:
+        """What an arm holds here beside buffers and tensors; 0 on the host, where arms share the zygote's pages."""
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
         """Give shared buffers; other processes may only read sealed ones."""
@@ -54,6 +64,7 @@ class Host:
     index = None
     torch_device = "cpu"
     memory_bytes = None
+    arm_bytes = 0
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
         """Give a shared memory file with tensors in it."""
@@ -85,6 +96,7 @@ class CudaDevice:
         self.uuid = f"GPU-{found.uuid}"
         self.l2_bytes: int = found.L2_cache_size
         self.memory_bytes: int = found.total_memory
+        self.arm_bytes: int = _CONTEXT_BYTES + FLUSH_CACHES * self.l2_bytes
         self.architecture = f"{found.major}{found.minor}"
         self._tiny = torch.zeros(1, device=self.torch_device)
 

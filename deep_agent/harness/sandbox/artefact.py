@@ -13,6 +13,8 @@ import torch
 import tvm_ffi
 
 Argument: TypeAlias = "torch.Tensor | int | float | bool"
+RegionBytes: TypeAlias = Callable[[int, int], torch.Tensor]
+"""Gives the bytes of a region from an offset on, so many of them: uint8 of shape (n_bytes,)."""
 
 
 def load_function(payload: dict[str, Any], fds: list[int]) -> Callable[..., Any]:
@@ -32,14 +34,14 @@ def load_function(payload: dict[str, Any], fds: list[int]) -> Callable[..., Any]
             return _load_python(payload, fds)
 
 
-def argument(spec: dict[str, Any], region: torch.Tensor) -> Argument:
-    """Build an argument: a scalar, or a dense tensor over its bytes in a region, uint8 of shape (n_bytes,)."""
+def argument(spec: dict[str, Any], region: RegionBytes) -> Argument:
+    """Build an argument; each tensor has a storage of its own, as compilers refuse or slow down outputs that share one."""
     if "scalar" in spec:
         return spec["scalar"]
     dtype = getattr(torch, spec["dtype"])
     if spec["count"] == 0:
-        return torch.empty(spec["shape"], dtype=dtype, device=region.device)
-    return region[spec["offset"] : spec["offset"] + spec["n_bytes"]].view(dtype).view(spec["shape"])
+        return torch.empty(spec["shape"], dtype=dtype, device=region(0, 1).device)
+    return region(spec["offset"], spec["n_bytes"]).view(dtype).view(spec["shape"])
 
 
 @contextlib.contextmanager

@@ -12,12 +12,13 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import torch
 
 from deep_agent.harness.sandbox import artefact
-from deep_agent.harness.sandbox.artefact import Argument, argument, load_function
+from deep_agent.harness.sandbox.artefact import Argument, RegionBytes, argument, load_function
 from deep_agent.harness.sandbox.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
 from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send_reply
 
@@ -228,10 +229,8 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
     """Map the input and output regions and build tensors over them; inputs are read-only."""
     try:
         if payload["device"] is None:
-            regions = [
-                torch.frombuffer(
-                    mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=access), dtype=torch.uint8
-                )
+            regions: list[RegionBytes] = [
+                partial(_host_bytes, mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=access))
                 for fd, access in zip(fds, (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE), strict=True)
             ]
             blocks: tuple[DeviceBlock, ...] = ()
@@ -244,13 +243,21 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
                 DeviceBlock.adopt(fd, n_bytes, device, read_only=read_only)
                 for fd, n_bytes, read_only in zip(fds, payload["region_bytes"], (True, False), strict=True)
             )
-            regions = [torch.as_tensor(block, device=f"cuda:{device}") for block in blocks]
+            regions = [partial(_device_bytes, block, f"cuda:{device}") for block in blocks]
     finally:
         for fd in fds:
             os.close(fd)
     inputs = [argument(spec, regions[0]) for spec in payload["inputs"]]
     outputs = [argument(spec, regions[1]) for spec in payload["outputs"]]
     return _Binding(inputs, outputs, blocks)
+
+
+def _host_bytes(memory: mmap.mmap, offset: int, n_bytes: int) -> torch.Tensor:
+    return torch.frombuffer(memory, dtype=torch.uint8, count=n_bytes, offset=offset)
+
+
+def _device_bytes(block: DeviceBlock, device: str, offset: int, n_bytes: int) -> torch.Tensor:
+    return torch.as_tensor(block.part(offset, n_bytes), device=device)
 
 
 def _say(words: str) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,15 @@ def _arguments(call: dict[str, Any], folder: Path) -> list[Any]:
     inputs_bytes, outputs_bytes = call["region_bytes"]
     inputs = torch.from_file(str(folder / INPUTS_FILE), shared=False, size=inputs_bytes, dtype=torch.uint8)
     inputs = inputs.to(call["device"])
-    arguments = [argument(spec, inputs) for spec in call["inputs"]]
+    arguments = [argument(spec, partial(_part, inputs)) for spec in call["inputs"]]
     if call["load"]["destination_passing"]:
         outputs = torch.empty(outputs_bytes, dtype=torch.uint8, device=call["device"])
-        arguments += [argument(spec, outputs) for spec in call["outputs"]]
+        arguments += [argument(spec, partial(_part, outputs)) for spec in call["outputs"]]
     return arguments
+
+
+def _part(region: torch.Tensor, offset: int, n_bytes: int) -> torch.Tensor:
+    return region[offset : offset + n_bytes]
 
 
 if __name__ == "__main__":

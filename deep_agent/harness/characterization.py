@@ -1,0 +1,72 @@
+"""Owns what is measured of a bench before any candidate: times of its baselines, and this machine's noise. Loads torch."""
+
+import time
+from contextlib import AbstractContextManager
+
+from deep_agent.errors import HarnessFailed
+from deep_agent.harness.baseline_arms import Workplace
+from deep_agent.harness.bench import Bench, Progress
+from deep_agent.harness.timing.rounds import Rounds, protocol_of
+from deep_agent.harness.timing.statistics import log_ratios, ratio
+from deep_agent.problem.evaluation import Characterization, Ratio
+
+
+def characterized(
+    workplace: Workplace, bench: Bench, device: str, hold: AbstractContextManager[object], progress: Progress
+) -> Characterization:
+    """Time a bench's baselines and what this machine calls a difference; see the `Judge` port.
+
+    Args:
+        workplace: where the bench was set up.
+        bench: set up, and not closed.
+        device: as it was asked for.
+        hold: entered for each of the two measurements; nothing else may work on the device within it.
+        progress: told each step in a few words.
+
+    Raises:
+        HarnessFailed: a baseline broke, or the bench was closed meanwhile.
+    """
+    progress("timing the baselines side by side")
+    with hold:
+        started_s = time.perf_counter()
+        require_open(bench)
+        bench.time_baselines()
+        timed_s = time.perf_counter() - started_s
+    progress("starting the twin of the best baseline")
+    bench.start_twins()
+    progress("measuring the noise of this machine")
+    with hold:
+        started_s = time.perf_counter()
+        require_open(bench)
+        noise = _noise(workplace, bench)
+        noise_s = time.perf_counter() - started_s
+    return Characterization(
+        problem=bench.problem.name,
+        device=device,
+        baselines=bench.baselines(),
+        best={uuid: entry.source.name for uuid, entry in bench.best.items()},
+        noise=noise,
+        device_s=timed_s + noise_s,
+    )
+
+
+def require_open(bench: Bench) -> None:
+    """Refuse a bench that was closed while its user waited for the device; raises HarnessFailed."""
+    if bench.is_closed:
+        # A twin may have started after the rest was closed.
+        bench.close()
+        raise HarnessFailed(
+            f"the bench of {bench.problem.name!r} had to make room for another.", remedy="Judge it again."
+        )
+
+
+def _noise(workplace: Workplace, bench: Bench) -> Ratio:
+    """A/A: the best baseline against its twin at every workload, in one set of rounds each."""
+    samples = []
+    for uuid, stage in bench.stages.items():
+        desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid).desks[uuid]}
+        rounds = Rounds(stage, desks, workplace.timer, bench.chance, lambda: False)
+        rounds.warm()
+        measured, _ = rounds.measure(protocol_of("screen", on_device=workplace.place.index is not None), ())
+        samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
+    return ratio(samples, resolution=workplace.timer.resolution)
