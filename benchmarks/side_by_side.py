@@ -52,9 +52,12 @@ class Wanted:
 
 
 def needed_bytes(wanted: Wanted, place: Place) -> int:
-    """Estimate what the bench of a problem takes of its place's memory while it is set up and measured."""
+    """Estimate what the bench of a problem takes of its place's memory while it is set up and measured.
+
+    Sets count twice: the judge keeps a copy of each set of inputs.
+    """
     sizes = [workload_bytes(wanted.problem.definition, workload) for workload in wanted.problem.workloads]
-    return sum((place.n_sets(one) + SPARE_COPIES) * one for one in sizes) + wanted.n_arms * place.arm_bytes
+    return sum((2 * place.n_sets(one) + SPARE_COPIES) * one for one in sizes) + wanted.n_arms * place.arm_bytes
 
 
 def batches(needs_bytes: Sequence[int], *, most: int, limit_bytes: float) -> list[list[int]]:

@@ -7,19 +7,23 @@ looks best because its neighbours were quiet just then.
 import re
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 from typing import Final
 
 from deep_agent.harness.answers.stage import Desk, Stage
-from deep_agent.harness.arms.arm import Arm, ArmFailed, ArmLimits, Zygote
+from deep_agent.harness.arms.arm import Arm, ArmFailed, ArmLimits, Zygote, blaming
 from deep_agent.harness.arms.loading import load
 from deep_agent.harness.arms.places import Place
 from deep_agent.harness.baselines import BaselineSource
+from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.timers import Timer
 from deep_agent.problem.definition import Definition
 
+OPEN_TIMEOUT_S: Final = 60.0
 BASELINE_TIMEOUT_S: Final = 240.0
 """For loading and first calls: torch.compile runs a compiler then."""
 TRIAL_ROUNDS: Final = 9
@@ -45,6 +49,31 @@ class Workplace:
     timer: Timer
     n_threads: int
     limits: ArmLimits
+
+    def fork_crew(self, n_arms: int) -> list[Arm]:
+        """Fork confined arms of one age: on a device they open their contexts side by side, which takes as long as one.
+
+        Raises:
+            HarnessFailed: an arm could not be forked, or could not open the device.
+        """
+        with ExitStack() as failed:
+            arms = []
+            for _ in range(n_arms):
+                arms.append(self.fork(confine=True))
+                failed.callback(arms[-1].close)
+            if self.place.index is not None:
+                self._open_together(arms, self.place.index)
+            failed.pop_all()
+        return arms
+
+    def _open_together(self, arms: Sequence[Arm], index: int) -> None:
+        def opened(arm: Arm) -> None:
+            with blaming("new"):
+                arm.ask(Verb.OPEN, {"device": index}, timeout_s=OPEN_TIMEOUT_S)
+
+        with ThreadPoolExecutor(len(arms)) as pool:
+            for asked in [pool.submit(opened, arm) for arm in arms]:
+                asked.result()
 
     def fork(self, *, confine: bool) -> Arm:
         """Fork an arm for this device; confined ones may run candidate code. Raises HarnessFailed."""

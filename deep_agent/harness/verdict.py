@@ -4,8 +4,7 @@ The candidate's arm is new for every verdict and never serves another.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +24,6 @@ from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
 
 LOAD_TIMEOUT_S: Final = 60.0
-_EVEN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,43 +113,36 @@ class Verdict:
         """
         findings = Findings(resolution=self._workplace.timer.resolution)
         self._bench.restore()
-        with ExitStack() as arms:
-            # The older of two processes may be the faster one by some thousandths: each is the older one as often.
-            is_elder = incumbent is not None and self._bench.chance.random() < _EVEN
-            rivals = self._start(incumbent, arms, n=1) if incumbent is not None and is_elder else []
-            arm = self._fork(arms)
-            arms.callback(lambda: setattr(findings, "log", arm.last_words()))
-            findings.confinement = arm.confinement
+        names = ["candidate"]
+        if incumbent is not None:
+            names += ["incumbent", "twin"] if self._protocol.with_twin else ["incumbent"]
+        # The older of two processes may be the faster one by some thousandths, so all are of one age, in random order.
+        self._bench.chance.shuffle(names)
+        crew = dict(zip(names, self._workplace.fork_crew(len(names)), strict=True))
+        arm = crew["candidate"]
+        findings.confinement = arm.confinement
+        try:
             if self._admit(arm, candidate, findings) and self._examine(arm, candidate, findings):
                 started_s = time.perf_counter()
-                contestants = {"candidate": Contestant.of(arm, candidate)}
-                if incumbent is not None:
-                    wanted = 2 if self._protocol.with_twin else 1
-                    rivals += self._start(incumbent, arms, n=wanted - len(rivals))
-                    named = zip(("incumbent", "twin"), rivals, strict=False)
-                    contestants |= {name: Contestant.of(rival, incumbent) for name, rival in named}
-                self._time(contestants, findings)
+                self._time(self._contestants(crew, candidate, incumbent), findings)
                 findings.timed_s = time.perf_counter() - started_s
+        finally:
+            findings.log = arm.last_words()
+            for one in crew.values():
+                one.close()
         return findings
 
-    def _fork(self, arms: ExitStack) -> Arm:
-        arm = self._workplace.fork(confine=True)
-        arms.callback(arm.close)
-        return arm
-
-    def _start(self, incumbent: Prepared, arms: ExitStack, *, n: int) -> list[Arm]:
-        """Give the incumbent arms that have run: on a device, the first call opens their context."""
-        stage = next(iter(self._bench.stages.values()))
-        started = [self._fork(arms) for _ in range(n)]
-        with blaming("incumbent"):
-            for arm in started:
-                self._load(arm, incumbent)
-                desk = Contestant.of(arm, incumbent).seat(stage)
-                try:
-                    stage.call(desk, None)
-                finally:
-                    stage.leave(desk)
-        return started
+    def _contestants(
+        self, crew: Mapping[str, Arm], candidate: Prepared, incumbent: Prepared | None
+    ) -> dict[str, Contestant]:
+        """Load the arms beside the candidate's, and enter all of them."""
+        entered = {"candidate": Contestant.of(crew["candidate"], candidate)}
+        for name, arm in crew.items():
+            if name != "candidate" and incumbent is not None:
+                with blaming(name):
+                    self._load(arm, incumbent)
+                entered[name] = Contestant.of(arm, incumbent)
+        return entered
 
     def _load(self, arm: Arm, prepared: Prepared) -> None:
         load(

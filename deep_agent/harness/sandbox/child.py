@@ -108,6 +108,8 @@ class ArmProcess:
                 self._bindings.pop(payload["binding"]).close()
             case Verb.INSPECT:
                 self._inspect()
+            case Verb.OPEN:
+                _open_device(payload["device"])
             case _:
                 pass
 
@@ -225,6 +227,14 @@ def _settings() -> dict[str, object]:
     }
 
 
+def _open_device(device: int) -> None:
+    """Open a context, unless there is one; a thread that waits for it sleeps."""
+    if not torch.cuda.is_initialized():
+        wait_by_sleeping(device)
+        torch.cuda.set_device(device)
+        torch.cuda.synchronize()
+
+
 def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
     """Map the input and output regions and build tensors over them; inputs are read-only."""
     try:
@@ -236,9 +246,7 @@ def _map_buffers(payload: dict[str, Any], fds: list[int]) -> _Binding:
             blocks: tuple[DeviceBlock, ...] = ()
         else:
             device = payload["device"]
-            if not torch.cuda.is_initialized():
-                wait_by_sleeping(device)
-                torch.cuda.set_device(device)
+            _open_device(device)
             blocks = tuple(
                 DeviceBlock.adopt(fd, n_bytes, device, read_only=read_only)
                 for fd, n_bytes, read_only in zip(fds, payload["region_bytes"], (True, False), strict=True)

@@ -43,6 +43,8 @@ class Verb(IntEnum):
     """Call once with each of several bindings, back to back, and wait for the device; descriptors: a file for the times it claims."""
     INSPECT = 8
     """Say whether the process-wide settings are as they were before the artefact was loaded."""
+    OPEN = 9
+    """Open a context on a device; payload: its number."""
 
 
 class Finding(IntEnum):

@@ -71,12 +71,10 @@ class CardReader:
         """Energy the card has used since its driver was loaded, in joules; raises OSError."""
         return self._number("nvmlDeviceGetTotalEnergyConsumption", wide=True) / 1e3
 
-    def exchanged_bytes_per_s(self) -> float:
-        """Traffic with the host in the lesser direction, over the next 40 ms; raises OSError where it is not counted.
-
-        Launching kernels alone goes one way; results that are made on the host need both.
-        """
-        return 1024.0 * min(self._number("nvmlDeviceGetPcieThroughput", way) for way in (_LEAVING, _ENTERING))
+    def traffic_bytes_per_s(self) -> tuple[float, float]:
+        """Traffic to the host and from it, each over 20 ms from now on; raises OSError where it is not counted."""
+        leaving, entering = (self._number("nvmlDeviceGetPcieThroughput", way) for way in (_LEAVING, _ENTERING))
+        return 1024.0 * leaving, 1024.0 * entering
 
     def _number(self, function: str, *which: int, wide: bool = False) -> int:
         found = ctypes.c_ulonglong() if wide else ctypes.c_uint()
@@ -117,10 +115,10 @@ class CardWatch:
         except OSError:
             return None
 
-    def exchanged_bytes_per_s(self) -> float | None:
-        """Traffic with the host in the lesser direction, over the next 40 ms; None where it is not counted."""
+    def traffic_bytes_per_s(self) -> tuple[float, float] | None:
+        """Traffic to the host and from it, each over 20 ms from now on; None where it is not counted."""
         try:
-            return self._reader.exchanged_bytes_per_s()
+            return self._reader.traffic_bytes_per_s()
         except (OSError, AttributeError):
             return None
 

@@ -182,7 +182,7 @@ def test_a_bench_needs_its_buffers_an_arm_for_each_baseline_and_one_for_the_twin
     set_bytes = workload_bytes(entry.problem.definition, sizes)
     wanted = side_by_side.Wanted(entry.problem, BaselineChoice(names=("eager", "eager_out")))
     found = side_by_side.needed_bytes(wanted, Card(arm_bytes=1000))
-    assert found == (4 + side_by_side.SPARE_COPIES) * set_bytes + 3 * 1000
+    assert found == (8 + side_by_side.SPARE_COPIES) * set_bytes + 3 * 1000
 
 
 def test_only_failures_that_neighbours_cause_are_tried_again_alone():

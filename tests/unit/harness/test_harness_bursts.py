@@ -37,6 +37,9 @@ class Bursts(BurstTimer):
         self.n_rounds.append(n_rounds)
         return Samples({arm: [self._scripted[arm]] * n_rounds for arm in desks})
 
+    def _emptying(self, arm):
+        return Overhead(0.0)
+
 
 def timing(events_us=100.0, clock_us=104.0, host_us=30.0, late_us=250.0) -> CallTiming:
     return CallTiming(wall_us=events_us, cpu_us=host_us, second_us=clock_us, late_us=late_us)
@@ -46,7 +49,7 @@ def concluded(candidate: CallTiming, baseline: CallTiming | None = None):
     arms = {"baseline": baseline or timing(), "candidate": candidate}
     timer = Bursts(arms)
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
-    found, refused = timer.conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))
+    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     return samples, found, refused, timer
 
 
@@ -87,17 +90,21 @@ def test_work_that_events_do_not_show_is_refused(candidate, words):
 
 @dataclass
 class Traffic:
-    """A card between which and the host so much goes both ways."""
+    """A card between which and the host so much goes, in turns: a copy out, then a copy in."""
 
     bytes_per_s: float | None
+    is_leaving: bool = False
 
     def since(self, start_s: float) -> None: ...
 
     def attend(self) -> None: ...
 
-    def exchanged_bytes_per_s(self) -> float | None:
+    def traffic_bytes_per_s(self) -> tuple[float, float] | None:
         time.sleep(0.04)
-        return self.bytes_per_s
+        self.is_leaving = not self.is_leaving
+        if self.bytes_per_s is None:
+            return None
+        return (self.bytes_per_s, 3e7) if self.is_leaving else (3e7, self.bytes_per_s)
 
 
 BUSY_HOST = timing(events_us=9000.0, clock_us=9100.0, host_us=8000.0)
@@ -120,18 +127,23 @@ def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchange
     timer._watch = Traffic(exchanged)
     timer._timed = lambda *_, **__: time.sleep(0.01)
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
-    _, refused = timer.conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))
+    _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     assert (refused is not None) == is_refused
     if refused is not None:
         assert refused.status is EvaluationStatus.REWARD_HACK
         assert "it computes on the processor" in refused.message
 
 
+def test_a_clock_that_the_librarys_calls_beat_too_accuses_nobody():
+    *_, refused, _ = concluded(timing(clock_us=1.0), baseline=timing(clock_us=1.0))
+    assert refused is None
+
+
 def test_one_late_answer_is_an_accident():
     arms = {"baseline": timing(), "candidate": timing()}
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
     samples.visits["candidate"][3] = timing(late_us=900.0)
-    assert Bursts(arms).conclude(samples, None, dict.fromkeys(arms), Overhead(0.0))[1] is None
+    assert Bursts(arms).conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))[1] is None
 
 
 class Loops(BurstTimer):

@@ -40,8 +40,8 @@ def test_a_sample_is_read_in_the_units_it_names(library: Path):
     assert reader.energy_j() == pytest.approx(2**33 / 1e3)
 
 
-def test_traffic_counts_in_the_lesser_direction(library: Path):
-    assert CardWatch(CardReader("GPU-1", str(library))).exchanged_bytes_per_s() == 2000 * 1024
+def test_traffic_counts_to_the_host_and_from_it(library: Path):
+    assert CardWatch(CardReader("GPU-1", str(library))).traffic_bytes_per_s() == (2000 * 1024, 5000 * 1024)
 
 
 def test_a_card_that_is_not_there_is_an_error(library: Path):
