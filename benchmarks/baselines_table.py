@@ -250,8 +250,7 @@ def _no_result(problem: str, uuid: str | None, baseline_set: str, devices: Devic
 
 def device_name(devices: Devices) -> str:
     """Name the device as its maker does."""
-    how = devices.model.how
-    return how["card"].partition(",")[0] if "card" in how else f"{devices.asked}, {this_machine().model}"
+    return devices.model.hardware or f"{devices.asked}, {this_machine().model}"
 
 
 def measured(found: Characterization, uuid: str, strict: SolBound, ceiling: SolBound) -> dict[str, object]:

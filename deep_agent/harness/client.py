@@ -47,7 +47,7 @@ class JudgeProcess:
 
         Args:
             cache: folder for builds and compiled baselines.
-            fingerprint: of the device, stored with every evaluation.
+            fingerprint: of the processor, stored with every evaluation on it.
             hidden: folders that candidates must not see.
             memory_bytes: address space of a candidate; None lets the judge choose by workload.
         """

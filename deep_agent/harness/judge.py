@@ -57,7 +57,7 @@ class DeviceJudge:
         Args:
             zygote: forks the arms; may still be loading.
             folders: where things are kept.
-            fingerprint: of the device; goes into every evaluation.
+            fingerprint: of the processor; goes into every evaluation on it.
             memory_bytes: what an arm may map; None chooses by workload.
         """
         self._builder = Builder(folders.builds)
@@ -239,6 +239,8 @@ class DeviceJudge:
         build_s: float,
     ) -> Evaluation:
         status, message = first_failure(findings.workloads)
+        # A solution whose toolchain is missing never met the device.
+        place = self._equipment[request.device][0] if request.device in self._equipment else None
         passed = status is EvaluationStatus.PASSED
         speedup, gain, noise = findings.overall() if passed else (None, None, None)
         return Evaluation(
@@ -252,7 +254,8 @@ class DeviceJudge:
             gain=gain,
             noise=noise,
             device=request.device,
-            device_fingerprint=self._fingerprint,
+            hardware="" if place is None else place.name,
+            device_fingerprint=(place and place.fingerprint) or self._fingerprint,
             device_s=device_s,
             timed_s=findings.timed_s,
             build_s=build_s,

@@ -50,6 +50,8 @@ class DeviceModel(FrozenValue):
     name: str
     """`cpu` (one thread), `cpu:N` (N threads), or a CUDA product name."""
     kind: Literal["cpu", "cuda"]
+    hardware: str = ""
+    """What a card's maker calls it, where it is a card of this machine; empty elsewhere."""
     n_threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads both the candidate and its baselines may use."""
     vector_bytes: Annotated[int, Field(ge=0)] = 0

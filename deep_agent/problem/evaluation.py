@@ -109,7 +109,10 @@ class Evaluation(FrozenValue):
     noise: Ratio | None = None
     """Geometric mean over workloads of the incumbent over its twin, or of the baseline over its own."""
     device: str
+    hardware: str = ""
+    """What a card's maker calls it; empty on a processor, and where nothing was run."""
     device_fingerprint: str
+    """Hash of what makes two measurements comparable."""
     device_s: Annotated[float, Field(ge=0)]
     """Seconds the device was held."""
     timed_s: Annotated[float, Field(ge=0)] = 0.0

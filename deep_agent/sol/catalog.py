@@ -68,7 +68,11 @@ class Catalog(DeviceCatalog):
         model = spec_for_card(card)
         # The name is what the judge is asked for, and the card is told beside it.
         return model.model_copy(
-            update={"name": name.lower(), "how": {"card": f"{card}, as the driver names it", **model.how}}
+            update={
+                "name": name.lower(),
+                "hardware": card,
+                "how": {"card": f"{card}, as the driver names it", **model.how},
+            }
         )
 
 

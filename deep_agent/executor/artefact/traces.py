@@ -43,7 +43,7 @@ def translate(
     has_errors = one.status in {EvaluationStatus.PASSED, EvaluationStatus.INCORRECT_NUMERICAL}
     return TraceEvaluation(
         status=one.status,
-        environment=Environment(hardware=evaluation.device, libs=dict(libs)),
+        environment=Environment(hardware=evaluation.hardware or evaluation.device, libs=dict(libs)),
         timestamp=made_at,
         log=one.message,
         correctness=one.correctness if has_errors else None,

@@ -170,7 +170,8 @@ class _Sitting:
         return self.bounds[entry.folder]
 
     def _circumstances(self) -> Circumstances:
-        return Circumstances(device=self.device.name, made_at=made_at(self.clock.now_s()), libs=libraries())
+        hardware = self.device.hardware or self.device.name
+        return Circumstances(hardware=hardware, made_at=made_at(self.clock.now_s()), libs=libraries())
 
 
 def _windows(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

@@ -20,7 +20,8 @@ NOT_EXAMINED: dict[str, JsonValue] = {"examined": False}
 class Circumstances(FrozenValue):
     """When and with what a row was made."""
 
-    device: str
+    hardware: str
+    """The device by its maker's name, or as it was asked for."""
     made_at: str
     """ISO 8601, local and naive."""
     libs: dict[str, str]
@@ -51,7 +52,7 @@ def invalid_reference_rows(
     """Write the traces of a solution whose problem's reference failed under judgement."""
     evaluation = TraceEvaluation(
         status=EvaluationStatus.INVALID_REFERENCE,
-        environment=Environment(hardware=circumstances.device, libs=dict(circumstances.libs)),
+        environment=Environment(hardware=circumstances.hardware, libs=dict(circumstances.libs)),
         timestamp=circumstances.made_at,
         log=reason,
     )

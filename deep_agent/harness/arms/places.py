@@ -1,6 +1,8 @@
 """Owns what differs between judging on the processor and on a CUDA device: buffers, chance, waiting. Loads torch."""
 
 import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from random import Random
 from typing import Final, Protocol
@@ -38,6 +40,14 @@ class Place(Protocol):
         """Name of the device in torch."""
 
     @property
+    def name(self) -> str:
+        """What a card's maker calls it; empty for the host."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of what makes two measurements on a card comparable, in hex; None for the host, which others know better."""
+
+    @property
     def memory_bytes(self) -> int | None:
         """All memory of a CUDA device; None for the host, whose memory others use too."""
 
@@ -63,6 +73,8 @@ class Host:
 
     index = None
     torch_device = "cpu"
+    name = ""
+    fingerprint = None
     memory_bytes = None
     arm_bytes = 0
 
@@ -98,6 +110,8 @@ class CudaDevice:
         self.memory_bytes: int = found.total_memory
         self.arm_bytes: int = _CONTEXT_BYTES + FLUSH_CACHES * self.l2_bytes
         self.architecture = f"{found.major}{found.minor}"
+        alike = (self.name, self.architecture, found.multi_processor_count, self.memory_bytes, torch.version.cuda)
+        self.fingerprint = hashlib.sha256(json.dumps(alike).encode()).hexdigest()
         self._tiny = torch.zeros(1, device=self.torch_device)
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:

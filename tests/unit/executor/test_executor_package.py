@@ -50,6 +50,16 @@ def test_traces_read_back_in_the_public_format(tmp_path):
         assert (trace.evaluation.performance is not None) == (one.status is EvaluationStatus.PASSED)
 
 
+@pytest.mark.parametrize(("named", "told"), [("", "cpu"), ("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3")])
+def test_a_trace_names_a_card_as_its_maker_does(tmp_path, named, told):
+    evaluation = make_evaluation(make_workload_evaluation()).model_copy(update={"hardware": named})
+    finding = pack(tmp_path, verified=make_verified(evaluation=evaluation))
+    (line,) = (Path(finding.path) / "traces.jsonl").read_text().splitlines()
+    found = Trace.model_validate_json(line).evaluation
+    assert found is not None
+    assert found.environment.hardware == told
+
+
 def test_packing_twice_leaves_the_same_files(tmp_path):
     first = pack(tmp_path, verified=make_verified())
     before = {path: path.read_bytes() for path in Path(first.path).rglob("*") if path.is_file()}

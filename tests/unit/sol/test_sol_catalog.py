@@ -84,6 +84,7 @@ def test_cuda_is_the_card_of_this_machine_under_the_name_that_was_asked():
     for name, spec in (("cuda", H200), ("cuda:1", H100)):
         found = both.resolve(name)
         assert found.name == name
+        assert spec_of_card(found.hardware) == spec
         assert found.mac_per_s == spec.model().mac_per_s
         assert found.fingerprint == spec.model().fingerprint
 
