@@ -1,11 +1,16 @@
 """Owns where a judge keeps things on disk, and where it looks for programs."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deep_agent.errors import MissingTool
+
 PROGRAM_PATH: Final = "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin"
 """Where the judge looks for programs; its own environment is empty."""
+_INSTALLED: Final = Path("/opt/nvidia/nsight-compute")
+"""Where the tool's own packages unpack it, a folder a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +33,23 @@ class Folders:
         for folder in (made.builds, made.baselines, made.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         return made
+
+
+def find_ncu(path: str = PROGRAM_PATH, installed: Path = _INSTALLED) -> str:
+    """Look for Nsight Compute on the judge's path, then for the newest one that is unpacked.
+
+    Raises:
+        MissingTool: there is none.
+    """
+    unpacked = sorted(installed.glob("*/ncu"), key=lambda one: _version(one.parent.name))
+    found = shutil.which("ncu", path=path) or (str(unpacked[-1]) if unpacked else None)
+    if found is None:
+        raise MissingTool(
+            "profiling on a CUDA device needs Nsight Compute, and there is no ncu on this machine.",
+            remedy="Install it, such as `apt-get install cuda-nsight-compute-13-0`, so that ncu is in /usr/local/cuda/bin.",
+        )
+    return found
+
+
+def _version(name: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in name.split(".") if part.isdecimal())

@@ -25,8 +25,7 @@ from deep_agent.harness.builds.toolchains import obstacle
 from deep_agent.harness.characterization import characterized, require_open
 from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thread_count
 from deep_agent.harness.findings import first_failure, not_run
-from deep_agent.harness.folders import Folders
-from deep_agent.harness.profiling.counting import find_ncu
+from deep_agent.harness.folders import Folders, find_ncu
 from deep_agent.harness.profiling.cpu import CpuProfiling
 from deep_agent.harness.profiling.cuda import CudaProfiling
 from deep_agent.harness.timing.rounds import protocol_of

@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 from rich.text import Text
 
-from deep_agent.errors import DeepAgentError, InvalidInput
+from deep_agent.errors import DeepAgentError, InvalidInput, MissingTool
 from deep_agent.harness.builds.toolchains import TOOLCHAINS, TORCH_BINDING, Find, Need, Toolchain, find
+from deep_agent.harness.folders import find_ncu
 from deep_agent.problem.cardfacts import CardFacts, compare
 from deep_agent.problem.cards import spec_of_card
 from deep_agent.problem.value import FrozenValue
@@ -43,7 +44,8 @@ class Check(FrozenValue):
 def run(*, json_out: bool) -> int:
     """Check everything and tell; gives 1 when something needed is missing."""
     settings = load()
-    machine = [*_machine(settings.home_path), *cards(found_cards())]
+    found = found_cards()
+    machine = [*_machine(settings.home_path), *cards(found), *([_counters()] if found else [])]
     checks = [*_programs(), _python(), _torch(), *_languages(), *machine, *_home(settings)]
     works = all(check.ok for check in checks if check.needed)
     if json_out:
@@ -72,6 +74,14 @@ def _programs() -> list[Check]:
         _program("perf", needed=False, remedy="apt install linux-perf; profiles then hold counters"),
         _program("chromium", needed=False, remedy="apt install chromium; only the browser tests use it"),
     ]
+
+
+def _counters() -> Check:
+    try:
+        path = find_ncu()
+    except MissingTool as error:
+        return Check(name="ncu", ok=False, needed=False, found="not found", remedy=error.remedy)
+    return Check(name="ncu", ok=True, needed=False, found=path)
 
 
 def _program(name: str, *, needed: bool, remedy: str) -> Check:

@@ -19,8 +19,7 @@ from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.builds.build import Builder, Built
 from deep_agent.harness.client import JudgeProcess
 from deep_agent.harness.equipment import equipment
-from deep_agent.harness.folders import PROGRAM_PATH
-from deep_agent.harness.profiling.counting import find_ncu
+from deep_agent.harness.folders import PROGRAM_PATH, find_ncu
 from deep_agent.harness.profiling.cuda import CudaProfiling
 from deep_agent.harness.verdict import Prepared
 from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
@@ -223,5 +222,6 @@ def test_a_kernel_on_a_device_is_explained_by_its_counters(tmp_path, language, f
     registers = {one.name: one.value for one in found.resources}["registers a thread"]
     assert registers is not None
     assert 0 < registers < 256
+    assert ("spilled" in {one.name for one in found.resources}) == (language is Language.CUDA_CPP)
     assert any("twice" in note for note in found.notes), found.notes
     assert not any("missing" in note for note in found.notes), found.notes

@@ -24,6 +24,8 @@ from deep_agent.problem.solution import Solution
 
 NATIVE_PREFIX: Final = "__tvm_ffi_"
 """What the calling convention puts before an entry's name."""
+WORDS_FILE: Final = "words.txt"
+"""What a compiler printed, beside the object."""
 _DIAGNOSTICS_CHARS: Final = 8000
 _HINDRANCES: Final = (
     "fatal error: Killed signal",
@@ -123,7 +125,9 @@ def _built(solution: Solution, artefact: bytes, *, from_cache: bool) -> Built:
 def compile_in(
     solution: Solution, compiler: Compiler, staging: Path, extra_flags: tuple[str, ...] = ()
 ) -> bytes | NotBuilt:
-    """Compile a solution in a folder of its own and give the object; reports of extra flags stay in the folder.
+    """Compile a solution in a folder of its own and give the object; what extra flags have reported stays in the folder.
+
+    What the compiler said stands in WORDS_FILE there, wherever it made an object.
 
     Raises:
         MissingTool: the compiler is absent.
@@ -176,6 +180,7 @@ def compile_in(
                 f"a solution cannot be compiled safely here: {words}.", remedy="Run `deep-agent doctor`."
             )
         return NotBuilt(words, is_final=not _was_hindered(process.returncode, words))
+    (staging / WORDS_FILE).write_bytes(said)
     return (staging / "solution.so").read_bytes()
 
 

@@ -6,7 +6,6 @@ whoever asks what to change next, and no verdict rests on them.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +25,6 @@ MOST_LAUNCHES: Final = 64
 """Counted of one call; each takes a pass for every few counters."""
 _REPORT: Final = "counters.csv"
 _REPORT_BYTES: Final = 4 * 2**20
-_INSTALLED: Final = Path("/opt/nvidia/nsight-compute")
-"""Where the tool's own packages unpack it, a folder a version."""
 _SCRATCH_VARIABLES: Final = ("HOME", "TMPDIR", "TRITON_CACHE_DIR")
 _ROOT: Final = str(Path(__file__).resolve().parents[3])
 _NO_LEAVE: Final = "ERR_NVGPUCTRPERM"
@@ -46,26 +43,6 @@ class Counted:
     """What it printed: data, never evidence."""
     unconfined: tuple[str, ...]
     """What did not confine it, in words."""
-
-
-def find_ncu(path: str = PROGRAM_PATH, installed: Path = _INSTALLED) -> str:
-    """Look for Nsight Compute on the judge's path, then for the newest one that is unpacked.
-
-    Raises:
-        MissingTool: there is none.
-    """
-    unpacked = sorted(installed.glob("*/ncu"), key=lambda one: _version(one.parent.name))
-    found = shutil.which("ncu", path=path) or (str(unpacked[-1]) if unpacked else None)
-    if found is None:
-        raise MissingTool(
-            "profiling on a CUDA device needs Nsight Compute, and there is no ncu on this machine.",
-            remedy="Install it, such as `apt-get install cuda-nsight-compute-13-0`, so that ncu is in /usr/local/cuda/bin.",
-        )
-    return found
-
-
-def _version(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in name.split(".") if part.isdecimal())
 
 
 def count(ncu: str, folder: Path, workplace: Workplace) -> Counted | None:

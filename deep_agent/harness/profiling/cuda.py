@@ -7,8 +7,6 @@ under a profiler explain; none of them is a score.
 import functools
 import json
 import os
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +17,12 @@ import torch
 from deep_agent.errors import ResourceExhausted
 from deep_agent.harness.answers.stage import Desk, Stage
 from deep_agent.harness.arms.loading import load_request
+from deep_agent.harness.arms.places import CudaDevice
 from deep_agent.harness.baseline_arms import Workplace
-from deep_agent.harness.folders import PROGRAM_PATH
+from deep_agent.harness.builds.build import WORDS_FILE, NotBuilt, compile_in
+from deep_agent.harness.builds.compilers import Nvcc
 from deep_agent.harness.profiling.counting import MOST_LAUNCHES, TIMEOUT_S, Counted, count
-from deep_agent.harness.profiling.cuda_resources import cuda_resource_figures, parse_resource_usage
+from deep_agent.harness.profiling.cuda_resources import PTXAS_FLAGS, cuda_resource_figures, parse_ptxas
 from deep_agent.harness.profiling.gpu_rules import counter_figures, diagnose_launch, heaviest, launch_resource_figures
 from deep_agent.harness.profiling.ncu import Launch
 from deep_agent.harness.profiling.trial import Trial
@@ -30,11 +30,11 @@ from deep_agent.harness.sandbox.wire import CALL_FILE, INPUTS_FILE
 from deep_agent.harness.verdict import Prepared
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.profile import Figure, NotProfiled, Profile, ProfileRequest
+from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
 
 LEAST_WARM_CALLS: Final = 3
 """Before the one that is counted: what compiles or tunes itself does so on its first calls."""
-TOOL_TIMEOUT_S: Final = 20.0
 _NAME_CHARS: Final = 120
 _WORDS_CHARS: Final = 2000
 
@@ -52,10 +52,10 @@ class CudaProfiling:
         self._built: tuple[Figure, ...] = ()
 
     def __enter__(self) -> Self:
-        """Read the build and make the inputs; raises InvalidInput when they do not fit or are refused."""
-        artefact = self._trial.prepared.artefact
-        if artefact is not None:
-            self._built = _build_figures(artefact, self._notes)
+        """Build for the profile and make the inputs; raises InvalidInput when they do not fit or are refused."""
+        prepared, place = self._trial.prepared, self._trial.workplace.place
+        if isinstance(place, CudaDevice) and not prepared.solution.spec.is_python:
+            self._built = _build_figures(prepared.solution, place.architecture, self._notes)
         self._trial.__enter__()
         return self
 
@@ -158,27 +158,11 @@ def _write(path: Path, content: torch.Tensor) -> None:
     torch.from_file(str(path), shared=True, size=n_bytes, dtype=torch.uint8).copy_(content)
 
 
-def _build_figures(artefact: bytes, notes: list[str]) -> tuple[Figure, ...]:
-    """Read what the functions of an object take; what cannot be read is said in the notes."""
-    cuobjdump = shutil.which("cuobjdump", path=PROGRAM_PATH)
-    if cuobjdump is None:
-        notes.append("stack and registers of the whole build need cuobjdump, which comes with the CUDA toolkit.")
-        return ()
-    with tempfile.NamedTemporaryFile(prefix="deep-agent-object-", suffix=".so") as file:
-        file.write(artefact)
-        file.flush()
-        command = [cuobjdump, "--dump-resource-usage", file.name]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TOOL_TIMEOUT_S,
-                check=True,
-                env={"PATH": PROGRAM_PATH, "LANG": "C"},
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            notes.append(f"cuobjdump could not read the object: {error}.")
+def _build_figures(solution: Solution, architecture: str, notes: list[str]) -> tuple[Figure, ...]:
+    """Build once more with the assembler's account; what cannot be read is said in the notes."""
+    with tempfile.TemporaryDirectory(prefix="deep-agent-profile-") as folder:
+        made = compile_in(solution, Nvcc(architecture), Path(folder), PTXAS_FLAGS)
+        if isinstance(made, NotBuilt):
+            notes.append(f"what the build takes is unknown: {made.diagnostics[-_WORDS_CHARS:]}")
             return ()
-    return cuda_resource_figures(parse_resource_usage(done.stdout))
+        return cuda_resource_figures(parse_ptxas((Path(folder) / WORDS_FILE).read_text(errors="replace")))

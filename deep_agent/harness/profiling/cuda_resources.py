@@ -1,4 +1,4 @@
-"""Owns reading what a CUDA build takes: `cuobjdump --dump-resource-usage` and `nvcc -Xptxas -v`. Pure."""
+"""Owns reading what a CUDA build takes, as `nvcc -Xptxas -v` tells it. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -8,8 +8,6 @@ from typing import Final
 from deep_agent.problem.profile import Figure
 
 PTXAS_FLAGS: Final = ("-Xptxas", "-v")
-_FUNCTION: Final = re.compile(r"^\s*Function (?P<name>\S+):\s*$")
-_USAGE: Final = re.compile(r"\b(?P<key>REG|STACK|SHARED|LOCAL):(?P<value>\d+)")
 _ENTRY: Final = re.compile(r"Compiling entry function '(?P<name>[^']+)' for '(?P<arch>[^']+)'")
 _SPILLS: Final = re.compile(
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads"
@@ -29,22 +27,8 @@ class CudaResources:
     """A thread."""
     shared_bytes: int
     """Static, a block."""
-    spill_bytes: int | None = None
-    """Stores and loads of registers that did not fit, as the assembler counts them; None where it did not say."""
-
-
-def parse_resource_usage(text: str) -> tuple[CudaResources, ...]:
-    """Read `cuobjdump --dump-resource-usage`: a function's name, then its figures on the next line."""
-    found, name = [], ""
-    for line in text.splitlines():
-        if started := _FUNCTION.match(line):
-            name = started["name"]
-            continue
-        used = {one["key"]: int(one["value"]) for one in _USAGE.finditer(line)}
-        if name and "REG" in used:
-            found.append(CudaResources(name, used["REG"], used.get("STACK", 0), used.get("SHARED", 0)))
-            name = ""
-    return tuple(found)
+    spill_bytes: int
+    """Stores and loads of registers that did not fit, as the assembler counts them."""
 
 
 def parse_ptxas(text: str) -> tuple[CudaResources, ...]:
@@ -66,10 +50,9 @@ def cuda_resource_figures(resources: Sequence[CudaResources]) -> tuple[Figure, .
     """Give the most any function of a build takes, figure by figure; empty without functions."""
     if not resources:
         return ()
-    spills = [one.spill_bytes for one in resources if one.spill_bytes is not None]
     return (
         Figure(name="registers a thread", value=max(one.registers for one in resources), unit=""),
         Figure(name="stack a thread", value=max(one.stack_bytes for one in resources), unit="bytes"),
         Figure(name="static shared memory a block", value=max(one.shared_bytes for one in resources), unit="bytes"),
-        *([Figure(name="spilled", value=max(spills), unit="bytes")] if spills else []),
+        Figure(name="spilled", value=max(one.spill_bytes for one in resources), unit="bytes"),
     )

@@ -8,7 +8,7 @@ from builders import make_bound, make_device
 from deep_agent.harness.profiling import ncu
 from deep_agent.harness.profiling.compiler_report import largest_stack_bytes, loop_remarks
 from deep_agent.harness.profiling.cpu_rules import CpuObservation, diagnose, resource_figures
-from deep_agent.harness.profiling.cuda_resources import cuda_resource_figures, parse_ptxas, parse_resource_usage
+from deep_agent.harness.profiling.cuda_resources import cuda_resource_figures, parse_ptxas
 from deep_agent.harness.profiling.disassembly import InstructionMix, instruction_mix
 from deep_agent.harness.profiling.gpu_rules import diagnose_launch, heaviest
 from deep_agent.harness.profiling.ncu import Counter, Launch, ncu_command, parse_ncu
@@ -213,10 +213,8 @@ def test_everything_the_rules_read_is_collected_and_clocks_are_left_alone():
     assert command[-2:] == ["python", "x.py"]
 
 
-def test_the_assemblers_and_the_objects_figures_agree():
-    told, dumped = parse_ptxas(recorded("ptxas.txt")), parse_resource_usage(recorded("cuobjdump.txt"))
-    by_name = {one.name: (one.registers, one.stack_bytes, one.shared_bytes) for one in told}
-    assert by_name == {one.name: (one.registers, one.stack_bytes, one.shared_bytes) for one in dumped}
+def test_the_most_that_any_function_of_a_build_takes_is_told():
+    told = parse_ptxas(recorded("ptxas.txt"))
     figures = {one.name: one.value for one in cuda_resource_figures(told)}
     assert figures == {
         "registers a thread": 32,
@@ -224,5 +222,4 @@ def test_the_assemblers_and_the_objects_figures_agree():
         "static shared memory a block": 4096,
         "spilled": 4348,
     }
-    assert "spilled" not in {one.name for one in cuda_resource_figures(dumped)}
     assert cuda_resource_figures(()) == ()
