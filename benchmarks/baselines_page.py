@@ -48,7 +48,7 @@ def _introduction(rows: Sequence[Row]) -> str:
     n_beside = max((row.get("set_up_beside", 0) for row in rows), default=0)
     tuned = (
         f"\nTimes were taken alone, but the compiler tuned itself beside that of up to {n_beside} other problems, so that its\n"
-        "choice of configurations may be a little worse than on an idle device."
+        "choice of configurations may be worse than on an idle device: where it is slower than torch.compile, it is."
     )
     return (
         f"Measured on: {names}. Times are medians in microseconds, baselines timed side by side; in brackets the SOL Score\n"

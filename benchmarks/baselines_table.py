@@ -49,6 +49,8 @@ from services.cli.rowfile import RowFile
 ROOT: Final = Path(__file__).parents[1]
 MADE: Final = (*BASELINE_NAMES, MAX_AUTOTUNE)
 LIBRARY: Final = "library"
+_MISTUNED: Final = 1.05
+"""A self-tuned kernel this many times slower than the untuned one was tuned beside others too busy to tell."""
 PROBE_TIMEOUT_S: Final = 180.0
 N_ANALYSTS: Final = 4
 """Bounds computed at once, each in a process of its own."""
@@ -198,9 +200,16 @@ class Table:
                 alone = [number for number, bench in zip(batch, benches, strict=True) if is_crowded_out(bench)]
                 alone = alone if len(batch) > 1 else []
                 for number, bench in zip(batch, benches, strict=True):
-                    if number not in alone:
-                        yield self._row(entries[number], bench, bounds[number], n_beside=len(batch) - 1)
+                    if number in alone:
+                        continue
+                    row = self._row(entries[number], bench, bounds[number], n_beside=len(batch) - 1)
+                    if len(batch) > 1 and is_mistuned(row):
+                        alone.append(number)
+                    else:
+                        yield row
                 self._workshop.close(benches)
+                if alone:
+                    self._workshop.forget_tuning()
                 for number in alone:
                     tell(f"setting up {entries[number].problem.name} once more, alone")
                     benches = self._workshop.set_up([wanted[number]], tell_step)
@@ -238,6 +247,13 @@ class Table:
         except Exception as error:  # noqa: BLE001
             made["error"] = f"{type(error).__name__}: {error}"
         return {**made, "after": machine(self._devices)}
+
+
+def is_mistuned(row: Mapping[str, Any]) -> bool:
+    """Whether the compiler tuned itself into something slower than it makes untuned: its neighbours misled it."""
+    times = row["time_us"]
+    tuned, plain = times.get(MAX_AUTOTUNE), times.get("torch_compile")
+    return tuned is not None and plain is not None and tuned > _MISTUNED * plain
 
 
 def _no_result(problem: str, uuid: str | None, baseline_set: str, devices: Devices) -> dict[str, object]:

@@ -3,9 +3,11 @@
 Setting up compiles, and on a card the library's compiler tunes itself then, on one processor core an arm: minutes for
 one problem, and mostly the processor's. So a batch is set up at once, each bench in a thread. Nothing is timed before
 all of a batch have come that far, and while one is measured the others' arms sleep. What suffers is the tuning, which
-met its neighbours on the device and may have chosen another configuration than it would have alone.
+met its neighbours on the device and may have chosen another configuration than it would have alone: the table makes
+rows again, alone, where a tuned kernel lost to the untuned one.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -151,6 +153,12 @@ class Workshop:
             raise HarnessFailed(
                 f"{self._device} broke: {words}.", remedy="Run it again: kept rows are kept."
             ) from error
+
+    def forget_tuning(self) -> None:
+        """Drop what compilers keep between runs, so that they tune themselves anew; no bench may be set up meanwhile."""
+        folders = Folders.under(self._home, hidden=())
+        shutil.rmtree(folders.baselines)
+        folders.baselines.mkdir()
 
     def _take_device(self) -> None:
         """Make the device the current one of a new thread: libraries ask for that."""

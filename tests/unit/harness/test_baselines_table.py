@@ -228,3 +228,17 @@ Set TORCHDYNAMO_VERBOSE=1 for the internal stack trace (please do this if you're
 )
 def test_a_baseline_that_failed_is_told_by_the_line_that_names_the_error(reason, line):
     assert error_line(reason) == line
+
+
+@pytest.mark.parametrize(
+    ("times", "is_mistuned"),
+    [
+        ({"torch_compile": 104.3, MAX_AUTOTUNE: 389.1}, True),
+        ({"torch_compile": 179.8, MAX_AUTOTUNE: 184.6}, False),
+        ({"torch_compile": 396.3, MAX_AUTOTUNE: 306.2}, False),
+        ({"torch_compile": 104.3}, False),
+        ({}, False),
+    ],
+)
+def test_a_tuned_kernel_that_lost_to_the_untuned_one_is_made_again(times, is_mistuned):
+    assert table_module.is_mistuned({"time_us": times}) == is_mistuned
