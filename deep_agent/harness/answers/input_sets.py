@@ -47,15 +47,32 @@ class InputSet:
     def change(self, chance: Random) -> None:
         """Copy a random block over another in each movable tensor: the same kind of values, elsewhere."""
         for name in self.movable:
-            flat = self.region.tensors[name].view(-1)
-            block = max(1, flat.numel() // _SHARE_CHANGED)
-            source, target = (chance.randrange(flat.numel() - block + 1) for _ in range(2))
-            # What an arm may have written is no source.
-            trusted = flat if self.master is None else self.region.view_of(name, self.master).view(-1)
-            moved = trusted[source : source + block].clone()
-            trusted[target : target + block] = moved
-            if self.master is not None:
-                flat[target : target + block] = moved
+            n_values = self.region.tensors[name].numel()
+            block = max(1, n_values // _SHARE_CHANGED)
+            source, target = (chance.randrange(n_values - block + 1) for _ in range(2))
+            for flat, trusted in self._flat(name):
+                flat[target : target + block] = trusted[source : source + block].clone()
+
+    def renew(self, chance: Random) -> None:
+        """Move every value of each movable tensor by one random distance: of the last contents no row stays as it was."""
+        for name in self.movable:
+            tensor = self.region.tensors[name]
+            n_values, n_columns = tensor.numel(), tensor.shape[-1]
+            distance = chance.randrange(1, n_values)
+            if n_columns > 1 and distance % n_columns == 0:
+                distance -= 1
+            for flat, trusted in self._flat(name):
+                # As bytes: not every element type can be rolled.
+                values = trusted.view(torch.uint8).view(n_values, -1)
+                flat.copy_(torch.roll(values, distance, 0).view(-1).view(flat.dtype))
+
+    def _flat(self, name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Give what has to be written, and what may be read for it, in order: what an arm may have written is no source."""
+        shared = self.region.tensors[name].view(-1)
+        if self.master is None:
+            return [(shared, shared)]
+        own = self.region.view_of(name, self.master).view(-1)
+        return [(shared, own), (own, own)]
 
     @contextmanager
     def emptied(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import torch
 
@@ -23,6 +23,8 @@ from deep_agent.harness.sandbox.wire import Finding, Verb
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import Workload
 
+Change: TypeAlias = Literal["nothing", "a_block", "all"]
+"""What of the inputs differs from those of the set's last call."""
 BIND_TIMEOUT_S: Final = 30.0
 CALL_TIMEOUT_S: Final = 10.0
 FIRST_CALL_TIMEOUT_S: Final = 120.0
@@ -157,16 +159,20 @@ class Stage:
                 break
         desk.close()
 
-    def prepare(self, desk: Desk, chosen: int, *, change: bool = True) -> None:
-        """Change the inputs of a set a little and poison the outputs that go with it."""
-        if change:
+    def prepare(self, desk: Desk, chosen: int, *, change: Change = "a_block") -> None:
+        """Change the inputs of a set and poison the outputs that go with it."""
+        if change == "a_block":
             self._sets[chosen].change(self._chance)
+        elif change == "all":
+            self._sets[chosen].renew(self._chance)
         desk.slots[chosen].outputs.poison(self._chance)
 
-    def call(self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None) -> tuple[CallTiming, int]:
-        """Change, poison, flush and call once; the timing and the input set used. Raises ArmFailed."""
+    def call(
+        self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None, change: Change = "a_block"
+    ) -> tuple[CallTiming, int]:
+        """Change, poison, flush and call once; the timing and the input set used, a given one unchanged. Raises ArmFailed."""
         chosen = self._chance.randrange(len(self._sets)) if index is None else index
-        self.prepare(desk, chosen, change=index is None)
+        self.prepare(desk, chosen, change=change if index is None else "nothing")
         self.place.settle()
         if flush is not None:
             flush()

@@ -7,16 +7,18 @@ protocol fixes in advance when it looks, and a clear loser is let go only far fr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import median
 from typing import Final
 
 from deep_agent.harness.answers.compare import Comparison
-from deep_agent.harness.answers.stage import Desk, Stage, refusal
+from deep_agent.harness.answers.stage import Change, Desk, Stage, refusal
 from deep_agent.harness.arms.arm import ArmFailed, blaming
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.statistics import is_hopeless, is_precise
-from deep_agent.harness.timing.timers import Overhead, Timer
+from deep_agent.harness.timing.timers import Overhead, Timer, refused_as_hack
 
 HOPELESS_BELOW: Final = 0.97
+_NEWS_PAIRS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,47 @@ class Rounds:
                 break
         try:
             samples, wrong = self.timer.conclude(samples, self.stage, self.desks, overhead)
+            wrong = wrong or self._audit_news(samples, overhead)
             if wrong is None and protocol.sustained_s and not self.out_of_time():
                 wrong = self.timer.sustain(samples, self.stage, self.desks, overhead, protocol.sustained_s)
         except ArmFailed as failure:
             wrong = refusal(failure)
         return samples, wrong
+
+    def _audit_news(self, samples: Samples, overhead: Overhead) -> Comparison | None:
+        """Refuse a candidate that is slower where inputs change as a whole: it works on what has changed since it last saw them."""
+        candidate = self.desks["candidate"]
+        new_us, index = self.timer.look(self.stage, candidate, overhead, change="all")
+        found = self.stage.check(candidate, index, quick=True)
+        if not found.matches:
+            return found
+        if new_us < self.timer.news_factor * median(samples.wall_us("candidate")):
+            return None
+        # The machine may have been busy just then: only pairs tell, and the library's beside them.
+        factor = self.timer.news_factor
+        slower = self._news_ratio("candidate", overhead)
+        if slower < factor or slower < factor * self._news_ratio("baseline", overhead):
+            return None
+        return refused_as_hack(
+            f"it takes {slower:.1f} times as long where all of its inputs are new as where a block of them is: "
+            "it goes by answers that it has kept"
+        )
+
+    def _news_ratio(self, name: str, overhead: Overhead) -> float:
+        """Time an arm on inputs that are new over inputs that are mostly not, in pairs of random order.
+
+        No other arm works meanwhile: what its turn changes would be new to this one.
+        """
+        changes: tuple[Change, ...] = ("all", "a_block")
+        ratios = []
+        with blaming(name):
+            for _ in range(_NEWS_PAIRS):
+                took_us = {
+                    change: self.timer.look(self.stage, self.desks[name], overhead, change=change)[0]
+                    for change in self.chance.sample(changes, k=2)
+                }
+                ratios.append(took_us["all"] / took_us["a_block"])
+        return median(ratios)
 
     def _enough(self, samples: Samples, protocol: Protocol, against: Sequence[str]) -> bool:
         if not against:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final, Protocol
 
 from deep_agent.harness.answers.compare import Comparison
-from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, CacheFlush, Desk, Stage
+from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, CacheFlush, Change, Desk, Stage
 from deep_agent.harness.arms.arm import Arm, CallTiming
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.samples import Samples
@@ -54,6 +54,10 @@ class Timer(Protocol):
     def resolution(self) -> float:
         """Log ratio that two arms with the same code may differ by all the time."""
 
+    @property
+    def news_factor(self) -> float:
+        """Whoever is so many times slower on inputs that are new as a whole works from what it has kept."""
+
     def overhead(self, arm: Arm) -> Overhead:
         """Time what a visit costs beside the calls, on a trusted arm; raises ArmFailed."""
 
@@ -61,6 +65,9 @@ class Timer(Protocol):
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
     ) -> tuple[CallTiming, Comparison | None]:
         """Call an arm; what a call took, and the refusal if results were checked and are wrong. Raises ArmFailed."""
+
+    def look(self, stage: Stage, desk: Desk, overhead: Overhead, *, change: Change) -> tuple[float, int]:
+        """Time calls each of which follows a change of its inputs: us a call, and the input set of one of them. Raises ArmFailed."""
 
     def conclude(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
@@ -92,6 +99,7 @@ class CallTimer:
     """Times single calls on the processor, with a cold cache, by the judge's wall clock."""
 
     resolution = MIN_RESOLUTION
+    news_factor = 1.3
 
     def __init__(self, flush: CacheFlush, n_threads: int) -> None:
         """Keep the flush and how many threads the device has."""
@@ -126,6 +134,11 @@ class CallTimer:
         taken_off_us = min(overhead.visit_us, REQUEST_SHARE * timing.wall_us)
         timing = replace(timing, wall_us=timing.wall_us - taken_off_us)
         return timing, found if found is not None and not found.matches else None
+
+    def look(self, stage: Stage, desk: Desk, overhead: Overhead, *, change: Change) -> tuple[float, int]:
+        """Time one call."""
+        timing, chosen = stage.call(desk, self._flush, change=change)
+        return timing.wall_us - min(overhead.visit_us, REQUEST_SHARE * timing.wall_us), chosen
 
     def conclude(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead

@@ -24,6 +24,8 @@ class Device:
 
     def settle(self) -> None: ...
 
+    def touch(self) -> None: ...
+
 
 class Bursts(BurstTimer):
     """Takes what the judge's clock finds from a script instead of a device."""
@@ -77,7 +79,7 @@ def test_a_busy_host_of_the_library_makes_the_clock_count_too():
     ("candidate", "words"),
     [
         (timing(events_us=2.0, clock_us=460.0), "where its events did not see it"),
-        (timing(clock_us=40.0), "the cache was not emptied"),
+        (timing(clock_us=40.0), "calls in a row take less than one"),
         (timing(late_us=900.0), "still busy after the answer"),
     ],
     ids=["work on a side stream", "a flush that was skipped", "work after the answer"],
@@ -125,13 +127,23 @@ def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchange
     arms = {"baseline": timing(), "candidate": candidate}
     timer = Bursts(arms)
     timer._watch = Traffic(exchanged)
-    timer._timed = lambda *_, **__: time.sleep(0.01)
+    timer._long = lambda *_: time.sleep(0.01)
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
     _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     assert (refused is not None) == is_refused
     if refused is not None:
         assert refused.status is EvaluationStatus.REWARD_HACK
         assert "it computes on the processor" in refused.message
+
+
+def test_who_is_quicker_where_contents_come_again_is_refused():
+    arms = {"baseline": timing(), "candidate": timing(events_us=6.0, clock_us=9.0)}
+    timer = Bursts(arms)
+    samples = Samples({arm: [timing(events_us=15.0)] * 8 for arm in arms}, PROCESS_RESOLUTION)
+    _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
+    assert refused is not None
+    assert refused.status is EvaluationStatus.REWARD_HACK
+    assert "6.0 us by events where contents come again" in refused.message
 
 
 def test_a_clock_that_the_librarys_calls_beat_too_accuses_nobody():
@@ -153,9 +165,11 @@ class Loops(BurstTimer):
         super().__init__(Device(), Random(1))
         self._call_us, self._once_us = call_us, once_us
         self.flushed: list[int] = []
+        self.bursts: list[list[int]] = []
 
     def _burst(self, arm, bindings, flush_bytes):
         self.flushed.append(flush_bytes)
+        self.bursts.append(bindings)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
         return CallTiming(wall_us=wall_us, cpu_us=1.0), [1.0] * len(bindings)
 
@@ -168,9 +182,11 @@ class Stage:
     def __init__(self, found: Comparison) -> None:
         self._found = found
         self.prepared: list[int] = []
+        self.changes: list[str] = []
 
-    def prepare(self, desk, index) -> None:
+    def prepare(self, desk, index, *, change="a_block") -> None:
         self.prepared.append(index)
+        self.changes.append(change)
 
     def check(self, desk, chosen, *, quick):
         return self._found
@@ -198,3 +214,27 @@ def test_calls_without_a_pause_are_a_figure_of_their_own():
 def test_a_wrong_last_result_refuses_the_candidate():
     *_, wrong, _, _ = sustained(refused_as_hack("wrong"))
     assert wrong is not None
+
+
+def visiting():
+    timer, stage = Loops({"candidate": 100.0}, once_us=400.0), Stage(MATCHES)
+    desk = Desk("candidate", call_us=120.0, slots=[Slot(binding, None) for binding in range(stage.n_sets)])
+    return timer, stage, desk
+
+
+def test_no_burst_of_a_visit_meets_the_same_contents_twice():
+    timer, stage, desk = visiting()
+    for _ in range(20):
+        timer.visit(stage, desk, Overhead(0.0), check=True)
+    assert all(len(set(burst)) == len(burst) == stage.n_sets for burst in timer.bursts)
+    assert len(stage.prepared) == sum(map(len, timer.bursts))
+    assert set(stage.changes) == {"a_block"}
+
+
+def test_a_look_changes_all_of_what_it_calls_with():
+    timer, stage, desk = visiting()
+    call_us, index = timer.look(stage, desk, Overhead(0.0), change="all")
+    assert call_us == 1.0
+    assert index in range(stage.n_sets)
+    assert sorted(timer.bursts[0]) == sorted(stage.prepared) == [0, 1]
+    assert set(stage.changes) == {"all"}

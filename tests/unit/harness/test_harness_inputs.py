@@ -12,6 +12,7 @@ from deep_agent.harness.answers.reference import Reference
 from deep_agent.harness.answers.stage import Stage
 from deep_agent.harness.arms.places import Host
 from deep_agent.problem.definition import Definition
+from deep_agent.problem.dtype import DType
 from deep_agent.problem.workload import Workload
 
 
@@ -134,8 +135,8 @@ class Reachable(Host):
     index = 0
 
 
-def reachable_stage():
-    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}})
+def reachable_stage(dtype="float32"):
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": dtype}})
     workload = Workload(uuid="w", axes={"n": 50})
     place, chance = Reachable(), Random(1)
     inputs = make_input_set(reference, Case(workload), chance, place)
@@ -164,6 +165,32 @@ def test_blocks_that_move_are_the_judges_own():
     stage.restore()
     assert inputs.is_untouched()
     assert not (inputs.region.tensors["x"] == 0).any()
+    stage.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_renewed_inputs_no_row_is_what_any_row_was(seed):
+    inputs, stage = reachable_stage()
+    before = inputs.region.tensors["x"].clone()
+    inputs.renew(Random(seed))
+    after = inputs.region.tensors["x"]
+    assert not {tuple(row) for row in before.tolist()} & {tuple(row) for row in after.tolist()}
+    assert torch.equal(before.view(-1).sort().values, after.view(-1).sort().values)
+    assert inputs.is_untouched()
+    assert inputs.region.red_zones_intact()
+    stage.close()
+
+
+@pytest.mark.parametrize("dtype", [one.value for one in DType if one.bits >= 8 and one is not DType.FLOAT64])
+def test_inputs_of_every_type_can_be_renewed(dtype):
+    inputs, stage = reachable_stage(dtype)
+    values = inputs.region.tensors["x"].view(torch.uint8)
+    before = values.clone()
+    inputs.renew(Random(4))
+    assert inputs.is_untouched()
+    if inputs.movable:
+        assert not torch.equal(values, before)
+        assert torch.equal(values.view(-1).sort().values, before.view(-1).sort().values)
     stage.close()
 
 
