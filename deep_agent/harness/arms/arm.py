@@ -201,6 +201,7 @@ class Arm:
         """Processor time of the arm and of its calling thread, when the latest request was sent."""
         self._answered_ns: int | None = None
         """Processor time of the arm when the latest request was answered."""
+        self._is_frozen = False
         self._end: ArmFailed | None = None
         """What ended the arm."""
 
@@ -220,6 +221,7 @@ class Arm:
         if self._end is not None:
             # Whoever gave up on the arm may have kept silent about it: its own end is what the next one hears.
             raise ArmFailed(self._end.reason, timed_out=self._end.timed_out)
+        self.thaw()
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._channel.settimeout(timeout_s)
         try:
@@ -271,12 +273,15 @@ class Arm:
         return "the process died: a write to a read-only input, an address out of bounds, or a limit does that."
 
     def freeze(self) -> None:
-        """Stop whatever an untrusted arm still does: what it owes when it says done, it owes for good."""
+        """Stop whatever an untrusted arm still does, until it is thawed or asked: what it owes when it says done, it owes for good."""
         self._signal_group(signal.SIGSTOP)
+        self._is_frozen = True
 
     def thaw(self) -> None:
         """Let a frozen arm go on."""
-        self._signal_group(signal.SIGCONT)
+        if self._is_frozen:
+            self._signal_group(signal.SIGCONT)
+            self._is_frozen = False
 
     def census(self) -> tuple[int, float]:
         """Count the processes below the arm that live, and the processor time, in us, of those that ended."""
