@@ -34,12 +34,11 @@ def row(court: Court, kind: str, specimen: Specimen) -> dict[str, object]:
         found = court.judge_it(specimen)
     except DeepAgentError as error:
         return {**told, "found": "", "message": f"no verdict: {error}"[:_MESSAGE_CHARS], "as_expected": False}
-    refused = found.status in specimen.statuses and specimen.message_contains in found.message and not found.speedup
     return {
         **told,
         "found": found.status.value,
         "message": _last_line(found.message),
-        "as_expected": bool(refused) if kind == "cheat" else found.passed,
+        "as_expected": specimen.is_refused_by(found) if kind == "cheat" else found.passed,
     }
 
 

@@ -38,8 +38,9 @@ class Specimen:
     name: str
     why: str
     statuses: tuple[str, ...]
-    """What the judge may find; more than one where the order of two threads decides which guard sees it first."""
-    message_contains: str
+    """What the judge may find; more than one where threads or drawn inputs decide which guard sees it first."""
+    messages: tuple[str, ...]
+    """What the judge may say: its message holds one of them."""
     solution: Solution
     device: str
     """`cpu`, `cpu:N` or `cuda`."""
@@ -51,6 +52,11 @@ class Specimen:
     def language(self) -> str:
         """What it is written in."""
         return self.solution.spec.languages[0].value
+
+    def is_refused_by(self, found: Evaluation) -> bool:
+        """Whether a verdict refuses it for a reason of its own, and gives it no figure."""
+        said = any(message in found.message for message in self.messages)
+        return found.status in self.statuses and said and found.speedup is None
 
 
 def specimens(folder: str) -> list[Specimen]:
@@ -71,6 +77,7 @@ def _read(path: Path) -> Specimen:
             "compile_options": expected.get("compile_options"),
         }
     )
+    said = expected["message_contains"]
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "expected.json"]
     sources = tuple(
         SourceFile(path=str(file.relative_to(path)), content=file.read_text())
@@ -81,7 +88,7 @@ def _read(path: Path) -> Specimen:
         path.name,
         expected["why"],
         tuple(expected["status"].split("|")),
-        expected["message_contains"],
+        tuple([said] if isinstance(said, str) else said),
         Solution(name=path.name, definition=expected["problem"], author="gallery", spec=spec, sources=sources),
         expected["device"],
         expected["problem"],

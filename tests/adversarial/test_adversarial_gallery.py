@@ -20,9 +20,7 @@ def court(tmp_path_factory):
 @pytest.mark.parametrize("cheat", specimens("gallery"), ids=lambda one: one.name)
 def test_a_cheat_is_refused_for_its_own_reason(court, cheat):
     found = court.judge_it(cheat)
-    assert found.status in cheat.statuses, found.message
-    assert cheat.message_contains in found.message
-    assert found.speedup is None
+    assert cheat.is_refused_by(found), found.message
     assert "root:x:0" not in found.message + found.log
     assert not Path("/var/tmp/deep-agent-forged-verdict.json").exists()
 
