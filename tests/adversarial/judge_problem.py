@@ -1,6 +1,7 @@
 """Small softmax problems, candidates read from the gallery's folders, and the judge they meet."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +38,8 @@ class Specimen:
 
     name: str
     why: str
-    statuses: tuple[str, ...]
-    """What the judge may find; more than one where threads or drawn inputs decide which guard sees it first."""
-    messages: tuple[str, ...]
-    """What the judge may say: its message holds one of them."""
+    refusals: Mapping[str, str]
+    """Status -> what the message holds; more than one where threads or drawn inputs decide which guard sees it first."""
     solution: Solution
     device: str
     """`cpu`, `cpu:N` or `cuda`."""
@@ -55,8 +54,8 @@ class Specimen:
 
     def is_refused_by(self, found: Evaluation) -> bool:
         """Whether a verdict refuses it for a reason of its own, and gives it no figure."""
-        said = any(message in found.message for message in self.messages)
-        return found.status in self.statuses and said and found.speedup is None
+        words = self.refusals.get(found.status.value)
+        return words is not None and words in found.message and found.speedup is None
 
 
 def specimens(folder: str) -> list[Specimen]:
@@ -77,7 +76,7 @@ def _read(path: Path) -> Specimen:
             "compile_options": expected.get("compile_options"),
         }
     )
-    said = expected["message_contains"]
+    said, statuses = expected["message_contains"], expected["status"].split("|")
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "expected.json"]
     sources = tuple(
         SourceFile(path=str(file.relative_to(path)), content=file.read_text())
@@ -87,8 +86,7 @@ def _read(path: Path) -> Specimen:
     return Specimen(
         path.name,
         expected["why"],
-        tuple(expected["status"].split("|")),
-        tuple([said] if isinstance(said, str) else said),
+        dict.fromkeys(statuses, said) if isinstance(said, str) else dict(zip(statuses, said, strict=True)),
         Solution(name=path.name, definition=expected["problem"], author="gallery", spec=spec, sources=sources),
         expected["device"],
         expected["problem"],

@@ -52,7 +52,7 @@ def test_a_specimen_says_where_it_runs_and_how_it_ends(folder):
     for one in specimens(folder):
         assert one.device.startswith("cuda" if on_cuda else "cpu"), one.name
         allowed = {"PASSED"} if folder.endswith("honest") else STATUSES
-        assert set(one.statuses) <= allowed, one.name
+        assert set(one.refusals) <= allowed, one.name
         assert one.language in ({"cuda_cpp", "triton", "pytorch"} if on_cuda else {"cpp", "pytorch"}), one.name
 
 

@@ -10,7 +10,7 @@ RMSNORM_SIZES = ({"rows": 64, "hidden": 500},)
 EAGER = "import torch\n\n\ndef run(x):\n    return torch.softmax(x, dim=-1)\n"
 WRONG = "import torch\n\n\ndef run(x):\n    return torch.softmax(x * 1.5, dim=-1)\n"
 RMSNORM = (ROOT / "problems/rmsnorm/definition.json").read_text()
-TRITON = "import triton\n\n\ndef run(x):\n    raise NotImplementedError\n"
+TRITON = f"import triton\n{EAGER}"
 CUDA = "__global__ void softmax(const float* x, float* y) {}\n"
 CPP = (ROOT / "tests/adversarial/honest/goes_backwards/candidate.cpp").read_text()
 

@@ -221,7 +221,6 @@ class Stage:
         gone = self._sets[chosen].emptied() if desk.arm.confinement else nullcontext()
         with gone:
             self.place.settle()
-            desk.arm.thaw()
             desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
 
     def _compare(self, outputs: Region, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:

@@ -128,6 +128,8 @@ class Zygote:
     def fork(self, limits: ArmLimits, *, confine: bool, n_threads: int, on_device: bool = False) -> "Arm":
         """Fork an arm; confined ones may run candidate code, those on a device may open a CUDA context.
 
+        A confined arm on a device rests: it runs only while it is asked, because a device serves all arms in turn.
+
         Raises:
             HarnessFailed: the zygote is gone or did not answer.
         """
@@ -159,7 +161,7 @@ class Zygote:
         assert isinstance(held, list)
         assert isinstance(failed, list)
         confinement = tuple(str(step) for step in held) + tuple(f"missing: {step}" for step in failed)
-        return Arm(channel, pid, group, log_fd, confinement)
+        return Arm(channel, pid, group, log_fd, confinement, rests=confine and on_device)
 
     def _ask(self, order: Mapping[str, object], fds: list[int]) -> dict[str, object]:
         try:
@@ -187,8 +189,17 @@ class Zygote:
 class Arm:
     """One forked arm; used by one thread at a time."""
 
-    def __init__(self, channel: socket.socket, pid: int, group: int, log_fd: int, confinement: tuple[str, ...]) -> None:
-        """Take over the channel and the log; `pid` is the host's number of the arm."""
+    def __init__(
+        self,
+        channel: socket.socket,
+        pid: int,
+        group: int,
+        log_fd: int,
+        confinement: tuple[str, ...],
+        *,
+        rests: bool,
+    ) -> None:
+        """Take over the channel and the log; `pid` is the host's number of the arm; one that rests is frozen but when asked."""
         self._channel = channel
         self._pid = pid
         self._group = group
@@ -201,6 +212,7 @@ class Arm:
         """Processor time of the arm and of its calling thread, when the latest request was sent."""
         self._answered_ns: int | None = None
         """Processor time of the arm when the latest request was answered."""
+        self._rests = rests
         self._is_frozen = False
         self._end: ArmFailed | None = None
         """What ended the arm."""
@@ -221,7 +233,14 @@ class Arm:
         if self._end is not None:
             # Whoever gave up on the arm may have kept silent about it: its own end is what the next one hears.
             raise ArmFailed(self._end.reason, timed_out=self._end.timed_out)
-        self.thaw()
+        self._go_on()
+        try:
+            return self._asked(verb, payload, fds, timeout_s)
+        finally:
+            if self._rests:
+                self.freeze()
+
+    def _asked(self, verb: Verb, payload: Mapping[str, object], fds: Sequence[int], timeout_s: float) -> CallTiming:
         nonce = secrets.token_bytes(NONCE_BYTES)
         self._channel.settimeout(timeout_s)
         try:
@@ -273,12 +292,16 @@ class Arm:
         return "the process died: a write to a read-only input, an address out of bounds, or a limit does that."
 
     def freeze(self) -> None:
-        """Stop whatever an untrusted arm still does, until it is thawed or asked: what it owes when it says done, it owes for good."""
+        """Stop whatever an untrusted arm still does: what it owes when it says done, it owes for good."""
         self._signal_group(signal.SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
-        """Let a frozen arm go on."""
+        """Let a frozen arm go on; one that rests goes on when it is asked."""
+        if not self._rests:
+            self._go_on()
+
+    def _go_on(self) -> None:
         if self._is_frozen:
             self._signal_group(signal.SIGCONT)
             self._is_frozen = False

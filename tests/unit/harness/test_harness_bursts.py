@@ -158,18 +158,6 @@ def test_one_late_answer_is_an_accident():
     assert Bursts(arms).conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))[1] is None
 
 
-class Arm(str):
-    """An arm by its name, which keeps whether it may run."""
-
-    __slots__ = ("is_frozen",)
-
-    def freeze(self) -> None:
-        self.is_frozen = True
-
-    def thaw(self) -> None:
-        self.is_frozen = False
-
-
 class Loops(BurstTimer):
     """Answers a burst with what so many calls of each arm take, and once more for asking."""
 
@@ -182,7 +170,6 @@ class Loops(BurstTimer):
     def _burst(self, arm, bindings, flush_bytes):
         self.flushed.append(flush_bytes)
         self.bursts.append(bindings)
-        assert not getattr(arm, "is_frozen", False)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
         return CallTiming(wall_us=wall_us, cpu_us=1.0), [1.0] * len(bindings)
 
@@ -231,7 +218,7 @@ def test_a_wrong_last_result_refuses_the_candidate():
 
 def visiting():
     timer, stage = Loops({"candidate": 100.0}, once_us=400.0), Stage(MATCHES)
-    desk = Desk(Arm("candidate"), call_us=120.0, slots=[Slot(binding, None) for binding in range(stage.n_sets)])
+    desk = Desk("candidate", call_us=120.0, slots=[Slot(binding, None) for binding in range(stage.n_sets)])
     return timer, stage, desk
 
 
@@ -242,7 +229,6 @@ def test_no_burst_of_a_visit_meets_the_same_contents_twice():
     assert all(len(set(burst)) == len(burst) == stage.n_sets for burst in timer.bursts)
     assert len(stage.prepared) == sum(map(len, timer.bursts))
     assert set(stage.changes) == {"a_block"}
-    assert desk.arm.is_frozen
 
 
 def test_a_look_changes_all_of_what_it_calls_with():

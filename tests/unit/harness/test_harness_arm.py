@@ -1,0 +1,74 @@
+"""When an arm runs: one that rests only while it is asked, any other but while it is frozen."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from deep_agent.harness.arms.arm import Arm
+from deep_agent.harness.sandbox.wire import Verb
+
+ANSWERS = """
+import socket, sys
+from deep_agent.harness.sandbox.wire import Finding, receive_request, send_reply
+channel = socket.socket(fileno=int(sys.argv[1]))
+while (request := receive_request(channel)) is not None:
+    send_reply(channel, request[0], Finding.DONE)
+"""
+
+
+@pytest.fixture
+def forked():
+    arms = []
+
+    def fork(*, rests: bool) -> tuple[Arm, psutil.Process]:
+        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            child = subprocess.Popen(
+                [sys.executable, "-c", ANSWERS, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        arm = Arm(channel, child.pid, child.pid, os.memfd_create("log"), ("user namespace",), rests=rests)
+        arms.append((arm, child))
+        ask(arm)
+        return arm, psutil.Process(child.pid)
+
+    yield fork
+    for arm, child in arms:
+        arm.close()
+        child.wait(10)
+
+
+def ask(arm: Arm) -> None:
+    arm.ask(Verb.INSPECT, {}, timeout_s=30)
+
+
+def is_frozen(process: psutil.Process) -> bool:
+    """A signal takes a moment to arrive."""
+    time.sleep(0.05)
+    return process.status() == psutil.STATUS_STOPPED
+
+
+def test_an_arm_that_rests_runs_only_while_it_is_asked(forked):
+    arm, process = forked(rests=True)
+    for _ in range(3):
+        assert is_frozen(process)
+        ask(arm)
+    arm.freeze()
+    arm.thaw()
+    assert is_frozen(process)
+
+
+def test_any_other_arm_runs_until_it_is_frozen_and_again_when_it_is_thawed_or_asked(forked):
+    arm, process = forked(rests=False)
+    assert not is_frozen(process)
+    for go_on in (arm.thaw, lambda: ask(arm)):
+        arm.freeze()
+        assert is_frozen(process)
+        go_on()
+        assert not is_frozen(process)
