@@ -70,6 +70,9 @@ class Desk:
     """Whether the outputs are this arm's alone."""
     call_us: float | None = None
     """What a call took in the latest burst, which says how long the next may be; None before the first."""
+    host_us: float | None = None
+    """What a call took of the host in the latest burst, which says how long the device must be held for the next to lie
+    queued; None before the first."""
     collects: bool = False
     """Whether the solution returns its results."""
     call_timeout_s: float = CALL_TIMEOUT_S

@@ -23,6 +23,8 @@ from deep_agent.harness.sandbox.driver import DeviceBlock, forbid_persisting_lin
 from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
+_CYCLES_PER_US: Final = 2000
+"""Of a card at its height, about; where the clock is lower, a hold only lasts longer."""
 _OURS: Final = (__file__, artefact.__file__, "<frozen importlib")
 """Where frames of a traceback lie that say nothing of the candidate."""
 
@@ -137,10 +139,13 @@ class ArmProcess:
     def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
         """Empty the L2 and call with each binding in turn; no binding is the emptying alone, no bytes are calls alone.
 
-        Each call is timed by events, which the judge believes only where they agree with its own clock.
+        Each call is timed by events, which the judge believes only where they agree with its own clock. The device is
+        held for `hold_us` first, so that calls lie queued when it comes to them, and events see no waiting for the host.
         """
         flush = self._flush_buffer(payload["flush_bytes"]) if payload["flush_bytes"] else None
         forbid_persisting_lines()
+        if payload["hold_us"]:
+            torch.cuda._sleep(int(payload["hold_us"] * _CYCLES_PER_US))  # noqa: SLF001 - no public call waits on the device
         events = []
         for number in payload["bindings"]:
             if flush is not None:

@@ -69,10 +69,19 @@ def test_the_clock_counts_for_every_arm_where_a_host_was_busy_all_along():
     assert found.resolution == PROCESS_RESOLUTION
 
 
-def test_a_busy_host_of_the_library_makes_the_clock_count_too():
-    _, found, refused, _ = concluded(timing(), baseline=timing(clock_us=160.0, host_us=150.0))
-    assert refused is None
-    assert set(found.wall_us("candidate")) == {104.0}
+def test_a_busy_host_of_the_library_is_not_held_against_it():
+    samples, found, refused, _ = concluded(timing(), baseline=timing(clock_us=160.0, host_us=150.0))
+    assert (found, refused) == (samples, None)
+
+
+def test_a_host_that_was_busy_for_a_moment_changes_nothing():
+    timer = Bursts({"baseline": timing(), "candidate": timing(clock_us=160.0, host_us=150.0)})
+    samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
+    quiet = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")})
+    timer._by_clock = lambda *_, n_rounds: quiet if timer.n_rounds else Bursts._by_clock(timer, *_, n_rounds=n_rounds)
+    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0))
+    assert (found, refused) == (samples, None)
+    assert timer.n_rounds
 
 
 @pytest.mark.parametrize(
@@ -161,17 +170,21 @@ def test_one_late_answer_is_an_accident():
 class Loops(BurstTimer):
     """Answers a burst with what so many calls of each arm take, and once more for asking."""
 
+    host_us = 1.0
+
     def __init__(self, call_us: dict[str, float], once_us: float) -> None:
         super().__init__(Device(), Random(1))
         self._call_us, self._once_us = call_us, once_us
         self.flushed: list[int] = []
         self.bursts: list[list[int]] = []
+        self.held_us: list[float] = []
 
-    def _burst(self, arm, bindings, flush_bytes):
+    def _burst(self, arm, bindings, flush_bytes, hold_us=0.0):
         self.flushed.append(flush_bytes)
+        self.held_us.append(hold_us)
         self.bursts.append(bindings)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
-        return CallTiming(wall_us=wall_us, cpu_us=1.0), [1.0] * len(bindings)
+        return CallTiming(wall_us=wall_us, cpu_us=self.host_us * len(bindings)), [1.0] * len(bindings)
 
 
 class Stage:
@@ -229,6 +242,22 @@ def test_no_burst_of_a_visit_meets_the_same_contents_twice():
     assert all(len(set(burst)) == len(burst) == stage.n_sets for burst in timer.bursts)
     assert len(stage.prepared) == sum(map(len, timer.bursts))
     assert set(stage.changes) == {"a_block"}
+
+
+@pytest.mark.parametrize(("host_us", "held_us"), [(1.0, 200.0), (300.0, 900.0), (80_000.0, 5000.0)])
+def test_the_device_is_held_for_as_long_as_the_host_takes_to_queue_a_burst(host_us, held_us):
+    timer, stage, desk = visiting()
+    timer.host_us = host_us
+    for _ in range(3):
+        timer.visit(stage, desk, Overhead(0.0), check=False)
+    assert timer.held_us[0] == 1000.0
+    assert set(timer.held_us[1:]) == {held_us}
+
+
+def test_nothing_holds_the_device_before_the_judges_clock_looks():
+    timer, stage, desk = visiting()
+    timer._by_clock(stage, {"candidate": desk}, Overhead(0.0), n_rounds=2)
+    assert set(timer.held_us) == {0.0}
 
 
 def test_a_look_changes_all_of_what_it_calls_with():

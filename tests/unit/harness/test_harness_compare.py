@@ -1,5 +1,6 @@
 """When an output counts as right."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +46,30 @@ def test_an_allowed_share_may_miss_a_little_but_not_by_far():
     far[:50] += (FAR_FACTOR + 1) * (1e-3 + 1e-3 * far[:50])
     assert compare("y", near, truth(), LOOSE).matches
     assert not compare("y", far, truth(), LOOSE).matches
+
+
+STEPS = ToleranceSpec(max_atol=1e-9, max_rtol=1e-5, required_matched_ratio=0.99, max_error_cap=1.0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "matches"),
+    [(torch.int8, 1, True), (torch.int8, 2, False), (torch.float32, 1, False)],
+    ids=["one step", "two steps", "not in steps"],
+)
+def test_whole_numbers_may_miss_by_as_much_as_the_cap_says(dtype, off, matches):
+    expected = torch.arange(10_000).remainder(100).to(dtype)
+    actual = expected.clone()
+    actual[:50] += off
+    assert compare("q", actual, expected, STEPS).matches == matches
+    actual[:200] += off
+    assert not compare("q", actual, expected, STEPS).matches
+
+
+def test_without_a_cap_whole_numbers_may_not_miss_at_all():
+    expected = torch.arange(10_000)
+    actual = expected.clone()
+    actual[0] += 1
+    assert not compare("q", actual, expected, STEPS.model_copy(update={"max_error_cap": None})).matches
 
 
 def test_more_misses_than_the_share_fail():
