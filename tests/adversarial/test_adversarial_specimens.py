@@ -53,7 +53,9 @@ def test_a_specimen_says_where_it_runs_and_how_it_ends(folder):
         assert one.device.startswith("cuda" if on_cuda else "cpu"), one.name
         allowed = {"PASSED"} if folder.endswith("honest") else STATUSES
         assert set(one.refusals) <= allowed, one.name
-        assert one.language in ({"cuda_cpp", "triton", "cute_dsl", "pytorch"} if on_cuda else {"cpp", "pytorch"}), one.name
+        assert one.language in ({"cuda_cpp", "triton", "cute_dsl", "pytorch"} if on_cuda else {"cpp", "pytorch"}), (
+            one.name
+        )
 
 
 def test_the_threat_model_names_every_specimen_that_it_should_and_none_that_is_missing():
