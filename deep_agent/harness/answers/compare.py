@@ -13,8 +13,10 @@ from deep_agent.problem.trace import Correctness, EvaluationStatus
 from deep_agent.problem.workload import ToleranceSpec
 
 FAR_FACTOR: Final = 8.0
-"""No element may be off by more than this many tolerances, whatever share is allowed to miss. Whole numbers are off by a
+"""No element may be off by more than this many tolerances, whatever share is allowed to miss. What is quantised is off by a
 step at least, which says nothing about how far that is: there a cap decides, where a problem has one."""
+_QUANTISED: Final = (torch.int8, torch.uint8)
+"""Wider whole numbers are indices and counts, which are near nothing."""
 
 
 _CHUNK_ELEMENTS: Final = 2**17
@@ -77,7 +79,7 @@ def compare(name: str, actual: torch.Tensor, expected: torch.Tensor, tolerance: 
     """Compare one output; `expected` may be of higher precision. Shapes are equal by construction."""
     x_all, y_all = actual.reshape(-1), expected.reshape(-1)
     tally = _Tally()
-    spared = 0.0 if actual.is_floating_point() else tolerance.max_error_cap or 0.0
+    spared = (tolerance.max_error_cap or 0.0) if actual.dtype in _QUANTISED else 0.0
     chunk = _chunk(actual)
     for start in range(0, x_all.numel(), chunk):
         x = x_all[start : start + chunk].double()

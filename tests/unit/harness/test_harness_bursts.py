@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from random import Random
+from statistics import median
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_the_clock_counts_for_every_arm_where_a_host_was_busy_all_along():
     _, found, refused, _ = concluded(timing(clock_us=160.0, host_us=150.0))
     assert refused is None
     assert set(found.wall_us("candidate")) == {160.0}
-    assert set(found.wall_us("baseline")) == {104.0}
+    assert set(found.wall_us("baseline")) == {100.0}
     assert found.resolution == PROCESS_RESOLUTION
 
 
@@ -74,14 +75,59 @@ def test_a_busy_host_of_the_library_is_not_held_against_it():
     assert (found, refused) == (samples, None)
 
 
-def test_a_host_that_was_busy_for_a_moment_changes_nothing():
-    timer = Bursts({"baseline": timing(), "candidate": timing(clock_us=160.0, host_us=150.0)})
+SLOW_HOST = timing(clock_us=160.0, host_us=150.0)
+
+
+def test_a_candidate_with_a_slow_host_does_not_gain_by_the_librarys():
+    _, found, refused, _ = concluded(SLOW_HOST, baseline=timing(clock_us=300.0, host_us=290.0))
+    assert refused is None
+    assert set(found.wall_us("candidate")) == {160.0}
+    assert set(found.wall_us("baseline")) == {100.0}
+
+
+@pytest.mark.parametrize("incumbent", [True, False])
+def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(incumbent):
+    arms = {"baseline": SLOW_HOST, "candidate": timing(), "twin": SLOW_HOST} | (
+        {"incumbent": SLOW_HOST} if incumbent else {}
+    )
+    arms["candidate"] = timing() if incumbent else SLOW_HOST
+    timer = Bursts(arms)
+    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
+    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
+    assert refused is None
+    expected = {"baseline": 100.0, "candidate": 104.0, "twin": 160.0, "incumbent": 160.0}
+    expected |= {} if incumbent else {"candidate": 160.0, "twin": 100.0}
+    assert {arm: median(found.wall_us(arm)) for arm in arms} == {arm: expected[arm] for arm in arms}
+
+
+def concluded_in_two_looks(first: list[CallTiming], then: list[CallTiming]):
+    """Conclude on a candidate of which the first two rounds by the clock find one thing, and the next eight another."""
+    timer = Bursts({})
+    looks = iter((first, then))
+    timer._by_clock = lambda *_, **__: Samples({"baseline": [timing()] * 2, "candidate": next(looks)})
     samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
-    quiet = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")})
-    timer._by_clock = lambda *_, n_rounds: quiet if timer.n_rounds else Bursts._by_clock(timer, *_, n_rounds=n_rounds)
     found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0))
+    assert next(looks, None) is None
+    return samples, found, refused
+
+
+HELD_UP = timing(clock_us=200.0, host_us=30.0)
+"""A burst during which the host ran something else."""
+
+
+@pytest.mark.parametrize(
+    "first", [[SLOW_HOST] * 2, [timing(), HELD_UP]], ids=["a busy host", "a host that was held up"]
+)
+def test_a_host_that_was_slow_for_a_moment_changes_nothing(first):
+    samples, found, refused = concluded_in_two_looks(first, [timing()] * 8)
     assert (found, refused) == (samples, None)
-    assert timer.n_rounds
+
+
+def test_the_second_look_refuses_what_a_busy_host_hid_from_the_first():
+    *_, refused = concluded_in_two_looks([SLOW_HOST] * 2, [HELD_UP] * 8)
+    assert refused is not None
+    assert refused.status is EvaluationStatus.REWARD_HACK
+    assert "where its events did not see it" in refused.message
 
 
 @pytest.mark.parametrize(
@@ -258,6 +304,13 @@ def test_nothing_holds_the_device_before_the_judges_clock_looks():
     timer, stage, desk = visiting()
     timer._by_clock(stage, {"candidate": desk}, Overhead(0.0), n_rounds=2)
     assert set(timer.held_us) == {0.0}
+
+
+def test_a_long_burst_is_as_long_as_short_ones_say():
+    timer, stage, desk = visiting()
+    timer._by_clock(stage, {"candidate": desk}, Overhead(0.0), n_rounds=3)
+    assert {len(burst) for burst in timer.bursts} == {400}
+    assert desk.call_us == 120.0
 
 
 def test_a_look_changes_all_of_what_it_calls_with():

@@ -53,10 +53,10 @@ STEPS = ToleranceSpec(max_atol=1e-9, max_rtol=1e-5, required_matched_ratio=0.99,
 
 @pytest.mark.parametrize(
     ("dtype", "off", "matches"),
-    [(torch.int8, 1, True), (torch.int8, 2, False), (torch.float32, 1, False)],
-    ids=["one step", "two steps", "not in steps"],
+    [(torch.int8, 1, True), (torch.int8, 2, False), (torch.float32, 1, False), (torch.int64, 1, False)],
+    ids=["one step", "two steps", "not in steps", "indices"],
 )
-def test_whole_numbers_may_miss_by_as_much_as_the_cap_says(dtype, off, matches):
+def test_what_is_quantised_may_miss_by_as_much_as_the_cap_says(dtype, off, matches):
     expected = torch.arange(10_000).remainder(100).to(dtype)
     actual = expected.clone()
     actual[:50] += off
