@@ -3,6 +3,7 @@
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from deep_agent.errors import ResourceExhausted
 
 BUSY_TIMEOUT_MS = 30_000
+_SWITCH_RETRY_S = 0.005
 Synchronous = Literal["FULL", "NORMAL"]
 
 
@@ -108,12 +110,27 @@ def connect(path: Path, *, synchronous: Synchronous = "FULL") -> Database:
         # The driver must not open transactions by itself: `Database` says when, and of which kind.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection)
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     sa.event.listen(engine, "connect", prepare)
     return Database(engine, synchronous=synchronous)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn write-ahead logging on; on a new file two that do so at once refuse each other at once, without waiting."""
+    until_s = time.monotonic() + BUSY_TIMEOUT_MS / 1e3
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # The low byte is the kind of error, the others say more of it.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
+                raise
+            time.sleep(_SWITCH_RETRY_S)
+        else:
+            return
 
 
 @contextmanager
