@@ -69,10 +69,9 @@ class Desk:
     owns_outputs: bool = True
     """Whether the outputs are this arm's alone."""
     call_us: float | None = None
-    """What a call took in the latest burst, which says how long the next may be; None before the first."""
-    host_us: float | None = None
-    """What a call took of the host in the latest burst, which says how long the device must be held for the next to lie
-    queued; None before the first."""
+    """What a call took in the latest short burst, which says how long the next may be; None before the first."""
+    host_us: float = 0.0
+    """What a call took of the host then, which says how long the device must be held for the next burst to lie queued."""
     collects: bool = False
     """Whether the solution returns its results."""
     call_timeout_s: float = CALL_TIMEOUT_S

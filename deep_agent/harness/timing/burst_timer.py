@@ -43,7 +43,6 @@ _HOLD_US: Final = (200.0, 5000.0)
 RMS norm took 135 to 326 us by events in 48 visits without it, and 135 to 137 us in 16 with it; its host, just woken,
 took 250 to 600 us a call."""
 _HOLD_FACTOR: Final = 1.5
-_HOLD_UNKNOWN_US: Final = 1000.0
 _FLUSHES_TIMED: Final = (4, 24)
 _BURSTS_TIMED: Final = 5
 AGREEMENT: Final = 1.1
@@ -128,10 +127,9 @@ class BurstTimer:
         """Run a burst over input sets that all differ from their last call's, so that none can be skipped."""
         n_calls = min(_n_calls(BURST_US, desk.call_us), stage.n_sets)
         order = self._chance.sample(range(stage.n_sets), k=n_calls)
-        hold_us = _HOLD_UNKNOWN_US if desk.host_us is None else _HOLD_FACTOR * n_calls * desk.host_us
         least_us, most_us = _HOLD_US
-        held_us = min(max(hold_us, least_us), most_us)
-        timing = self._timed(stage, desk, overhead, order, change=change, hold_us=held_us)
+        hold_us = min(max(_HOLD_FACTOR * n_calls * desk.host_us, least_us), most_us)
+        timing = self._timed(stage, desk, overhead, order, change=change, hold_us=hold_us)
         desk.call_us, desk.host_us = timing.wall_us, timing.cpu_us
         return timing, order
 
@@ -206,11 +204,7 @@ class BurstTimer:
 
     def _agrees(self, samples: Samples, second: Samples) -> bool:
         """Whether events may count: both clocks tell the same of everyone whose host counts."""
-        return all(
-            _is_seen(median(samples.wall_us(arm)), median(one.second_us for one in second.visits[arm]))
-            for arm in ("candidate", "incumbent")
-            if arm in second.visits
-        )
+        return all(_is_seen(*_both(samples, second, arm)) for arm in ("candidate", "incumbent") if arm in second.visits)
 
     def _counting_by_clock(self, samples: Samples, second: Samples) -> Samples:
         """Let the judge's clock count, but never more than what events found for the library."""

@@ -64,6 +64,10 @@ def row(**changes: object) -> dict[str, object]:
     return {**made, **changes}
 
 
+def test_tables_of_a_processor_and_of_a_card_are_committed():
+    assert {"table_cpu", "table_h200"} <= {path.stem for path in TABLES}
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
 def test_every_strict_bound_of_a_committed_table_lies_below_every_time(path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]

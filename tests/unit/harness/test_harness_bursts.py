@@ -85,19 +85,26 @@ def test_a_candidate_with_a_slow_host_does_not_gain_by_the_librarys():
     assert set(found.wall_us("baseline")) == {100.0}
 
 
-@pytest.mark.parametrize("incumbent", [True, False])
-def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(incumbent):
-    arms = {"baseline": SLOW_HOST, "candidate": timing(), "twin": SLOW_HOST} | (
-        {"incumbent": SLOW_HOST} if incumbent else {}
-    )
-    arms["candidate"] = timing() if incumbent else SLOW_HOST
+@pytest.mark.parametrize(
+    ("arms", "counted_us"),
+    [
+        (
+            {"baseline": SLOW_HOST, "incumbent": SLOW_HOST, "twin": SLOW_HOST, "candidate": timing()},
+            {"baseline": 100.0, "incumbent": 160.0, "twin": 160.0, "candidate": 104.0},
+        ),
+        (
+            {"baseline": SLOW_HOST, "twin": SLOW_HOST, "candidate": SLOW_HOST},
+            {"baseline": 100.0, "twin": 100.0, "candidate": 160.0},
+        ),
+    ],
+    ids=["the champion's twin", "the library's twin"],
+)
+def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(arms, counted_us):
     timer = Bursts(arms)
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
     found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     assert refused is None
-    expected = {"baseline": 100.0, "candidate": 104.0, "twin": 160.0, "incumbent": 160.0}
-    expected |= {} if incumbent else {"candidate": 160.0, "twin": 100.0}
-    assert {arm: median(found.wall_us(arm)) for arm in arms} == {arm: expected[arm] for arm in arms}
+    assert {arm: median(found.wall_us(arm)) for arm in arms} == counted_us
 
 
 def concluded_in_two_looks(first: list[CallTiming], then: list[CallTiming]):
@@ -296,7 +303,6 @@ def test_the_device_is_held_for_as_long_as_the_host_takes_to_queue_a_burst(host_
     timer.host_us = host_us
     for _ in range(3):
         timer.visit(stage, desk, Overhead(0.0), check=False)
-    assert timer.held_us[0] == 1000.0
     assert set(timer.held_us[1:]) == {held_us}
 
 
