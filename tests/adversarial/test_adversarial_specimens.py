@@ -6,7 +6,7 @@ import re
 import pytest
 from judge_problem import HERE, specimens
 
-FOLDERS = ("gallery", "honest", "cuda_gallery", "cuda_honest")
+FOLDERS = ("gallery", "honest", "cuda_gallery", "cuda_in_vain", "cuda_honest")
 STATUSES = {
     "INCORRECT_NUMERICAL",
     "INCORRECT_SHAPE",
@@ -16,7 +16,7 @@ STATUSES = {
     "COMPILE_ERROR",
     "TIMEOUT",
 }
-LEAST = {"gallery": 50, "honest": 18, "cuda_gallery": 25, "cuda_honest": 14}
+LEAST = {"gallery": 50, "honest": 18, "cuda_gallery": 25, "cuda_in_vain": 1, "cuda_honest": 14}
 FIELDS = {
     "why",
     "status",
@@ -51,7 +51,7 @@ def test_a_specimen_says_where_it_runs_and_how_it_ends(folder):
     on_cuda = folder.startswith("cuda")
     for one in specimens(folder):
         assert one.device.startswith("cuda" if on_cuda else "cpu"), one.name
-        allowed = {"PASSED"} if folder.endswith("honest") else STATUSES
+        allowed = {"PASSED"} if folder.endswith(("honest", "in_vain")) else STATUSES
         assert set(one.refusals) <= allowed, one.name
         assert one.language in ({"cuda_cpp", "triton", "cute_dsl", "pytorch"} if on_cuda else {"cpp", "pytorch"}), (
             one.name
@@ -64,8 +64,9 @@ def test_the_threat_model_names_every_specimen_that_it_should_and_none_that_is_m
         cells = line.split("|")
         if len(cells) != 6 or cells[1].strip() in {"threat", "---"}:
             continue
-        for folder, cell in (("gallery", cells[3]), ("cuda_gallery", cells[4])):
+        for folders, cell in ((("gallery",), cells[3]), (("cuda_gallery", "cuda_in_vain"), cells[4])):
             for name in re.findall(r"`(\w+)`", cell):
-                assert (HERE / folder / name).is_dir(), name
+                assert any((HERE / folder / name).is_dir() for folder in folders), name
     named = set(re.findall(r"`(\w+)`", page))
-    assert {one.name for folder in ("gallery", "cuda_gallery") for one in specimens(folder)} <= named
+    cheats = ("gallery", "cuda_gallery", "cuda_in_vain")
+    assert {one.name for folder in cheats for one in specimens(folder)} <= named

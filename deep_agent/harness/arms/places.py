@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import torch
 
 from deep_agent.harness.arms.memory import DeviceMemory, HostMemory, Region
+from deep_agent.harness.sandbox.clearing import clearing_code
 from deep_agent.problem.dtype import DType
 
 Specs = Mapping[str, tuple[tuple[int, ...], DType]]
@@ -113,6 +114,7 @@ class CudaDevice:
         alike = (self.name, self.architecture, found.multi_processor_count, self.memory_bytes, torch.version.cuda)
         self.fingerprint = hashlib.sha256(json.dumps(alike).encode()).hexdigest()
         self._tiny = torch.zeros(1, device=self.torch_device)
+        self.clearing_code = clearing_code()
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
         """Give an exported block of device memory; `sealed` is a request to arms, which a copy checks."""

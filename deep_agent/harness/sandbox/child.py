@@ -5,6 +5,7 @@ clock that counts. Candidate and baseline arms run the same code.
 """
 
 import array
+import base64
 import contextlib
 import mmap
 import os
@@ -19,12 +20,11 @@ import torch
 
 from deep_agent.harness.sandbox import artefact
 from deep_agent.harness.sandbox.artefact import Argument, RegionBytes, argument, load_function
+from deep_agent.harness.sandbox.clearing import Clearing
 from deep_agent.harness.sandbox.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
 from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
-_CYCLES_PER_US: Final = 2000
-"""Of a card at its height, about; where the clock is lower, a hold only lasts longer."""
 _OURS: Final = (__file__, artefact.__file__, "<frozen importlib")
 """Where frames of a traceback lie that say nothing of the candidate."""
 
@@ -67,7 +67,9 @@ class ArmProcess:
         self._destination_passing = True
         self._output_names: tuple[str, ...] = ()
         self._bindings: dict[int, _Binding] = {}
-        self._flush: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._clearing: Clearing | None = None
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        """Before and after a call; kept, since making them takes the host as long as many a launch."""
         self._settings = _settings()
 
     def serve(self) -> None:
@@ -112,6 +114,8 @@ class ArmProcess:
                 self._inspect()
             case Verb.OPEN:
                 _open_device(payload["device"])
+            case Verb.CLEAR:
+                self._clearing = Clearing(base64.b64decode(payload["code"]), payload["n_bytes"])
             case _:
                 pass
 
@@ -137,36 +141,31 @@ class ArmProcess:
             binding.returned = self._function(*binding.inputs)
 
     def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
-        """Empty the L2 and call with each binding in turn; no binding is the emptying alone, no bytes are calls alone.
+        """Call with each binding in turn; `empties` empties the L2 before each, and no binding is the emptying alone.
 
         Each call is timed by events, which the judge believes only where they agree with its own clock. The device is
         held for `hold_us` first, so that calls lie queued when it comes to them, and events see no waiting for the host.
         """
-        flush = self._flush_buffer(payload["flush_bytes"]) if payload["flush_bytes"] else None
+        clearing = self._clearing if payload["empties"] else None
+        numbers = payload["bindings"]
+        while len(self._events) < len(numbers):
+            self._events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
         forbid_persisting_lines()
-        if payload["hold_us"]:
-            torch.cuda._sleep(int(payload["hold_us"] * _CYCLES_PER_US))  # noqa: SLF001 - no public call waits on the device
-        events = []
-        for number in payload["bindings"]:
-            if flush is not None:
-                torch.sum(flush[0], dim=0, out=flush[1])
-            events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
-            events[-1][0].record()
+        if clearing is not None and payload["hold_us"]:
+            clearing.hold(payload["hold_us"])
+        for number, (before, after) in zip(numbers, self._events, strict=False):
+            if clearing is not None:
+                clearing.empty()
+            before.record()
             if number is not None:
                 self._invoke(self._bindings[number])
-            events[-1][1].record()
+            after.record()
         torch.cuda.synchronize()
         if persisting_bytes():
             raise FormError(Finding.CHANGED_SETTINGS, "kept a part of the L2 cache back, which a flush does not empty")
-        times = array.array("d", [first.elapsed_time(last) * 1e3 for first, last in events])
+        times = array.array("d", [before.elapsed_time(after) * 1e3 for before, after in self._events[: len(numbers)]])
         os.pwrite(fds[0], times.tobytes(), 0)
         os.close(fds[0])
-
-    def _flush_buffer(self, n_bytes: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._flush is None:
-            buffer = torch.ones((n_bytes // 4 // 1024, 1024), dtype=torch.float32, device="cuda")
-            self._flush = buffer, torch.empty(1024, dtype=torch.float32, device="cuda")
-        return self._flush
 
     def _collect(self, binding: _Binding) -> None:
         returned, binding.returned = binding.returned, None

@@ -1,4 +1,4 @@
-"""Speaks to the CUDA driver about memory that two processes share. Loads libcuda at the first use, never before.
+"""Speaks to the CUDA driver: memory that two processes share, kernels given as text. Loads libcuda at the first use, never before.
 
 Virtual-memory allocations are exported as file descriptors, each a block of its own: what the judge does not
 export has no neighbour in what it does. Runs in arms too, so it imports nothing of the judge.
@@ -6,7 +6,8 @@ export has no neighbour in what it does. Runs in arms too, so it imports nothing
 
 import ctypes
 import os
-from ctypes import POINTER, byref, c_int, c_size_t, c_uint64, c_ushort, c_void_p
+from collections.abc import Sequence
+from ctypes import POINTER, byref, c_int, c_size_t, c_uint, c_uint64, c_ushort, c_void_p
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ _READ_WRITE: Final = 3
 _PERSISTING_L2_LIMIT: Final = 0x06
 _OUT_OF_MEMORY: Final = 2
 _BLOCKING_SYNC: Final = 4
+_PTX_INPUT: Final = 1
 
 
 class DriverError(Exception):
@@ -68,6 +70,19 @@ def _library() -> Any:  # noqa: ANN401 - ctypes makes functions by name
     library.cuMemUnmap.argtypes = [c_uint64, c_size_t]
     library.cuMemAddressFree.argtypes = [c_uint64, c_size_t]
     library.cuMemRelease.argtypes = [c_uint64]
+    library.cuLinkAddData_v2.argtypes = [
+        c_void_p,
+        c_int,
+        ctypes.c_char_p,
+        c_size_t,
+        ctypes.c_char_p,
+        c_uint,
+        c_void_p,
+        c_void_p,
+    ]
+    library.cuModuleLoadData.argtypes = [POINTER(c_void_p), ctypes.c_char_p]
+    library.cuModuleGetFunction.argtypes = [POINTER(c_void_p), c_void_p, ctypes.c_char_p]
+    library.cuLaunchKernel.argtypes = [c_void_p, *[c_uint] * 7, c_void_p, POINTER(c_void_p), POINTER(c_void_p)]
     library.cuCtxSetLimit.argtypes = [c_int, c_size_t]
     library.cuCtxGetLimit.argtypes = [POINTER(c_size_t), c_int]
     return library
@@ -150,6 +165,49 @@ class DeviceBlock:
             _call("cuMemUnmap", self.pointer, self.n_bytes)
             _call("cuMemAddressFree", self.pointer, self.n_bytes)
             self.pointer = 0
+
+
+def compiled(ptx: str) -> bytes:
+    """Compile PTX to machine code of the current context's device; raises DriverError."""
+    text, link, code, n_bytes = ptx.encode(), c_void_p(), c_void_p(), c_size_t()
+    _call("cuLinkCreate_v2", 0, None, None, byref(link))
+    try:
+        _call("cuLinkAddData_v2", link, _PTX_INPUT, text, len(text) + 1, b"kernel", 0, None, None)
+        _call("cuLinkComplete", link, byref(code), byref(n_bytes))
+        return ctypes.string_at(code, n_bytes.value)
+    finally:
+        _call("cuLinkDestroy", link)
+
+
+class DeviceFunction:
+    """A kernel of some machine code, in the current context; never unloaded."""
+
+    def __init__(self, code: bytes, name: str) -> None:
+        """Load it; raises DriverError."""
+        module, function = c_void_p(), c_void_p()
+        _call("cuModuleLoadData", byref(module), code)
+        _call("cuModuleGetFunction", byref(function), module, name.encode())
+        self._function = function
+
+    def launch(self, n_blocks: int, n_threads: int, *values: int) -> "Launch":
+        """Prepare launches of a flat grid; every parameter of the kernel is a 64-bit integer."""
+        return Launch(self._function, n_blocks, n_threads, values)
+
+
+class Launch:
+    """A kernel with its grid and parameters, prepared once because a launch is to cost its host little."""
+
+    def __init__(self, function: c_void_p, n_blocks: int, n_threads: int, values: Sequence[int]) -> None:
+        """Lay the parameters out as the driver reads them."""
+        self._function, self._n_blocks, self._n_threads = function, n_blocks, n_threads
+        self._values = (c_uint64 * len(values))(*values)
+        first = ctypes.addressof(self._values)
+        self._pointers = (c_void_p * len(values))(*range(first, first + ctypes.sizeof(self._values), 8))
+
+    def __call__(self, stream: int) -> None:
+        """Queue one launch on the stream with this handle; raises DriverError."""
+        grid = self._n_blocks, 1, 1, self._n_threads, 1, 1
+        _call("cuLaunchKernel", self._function, *grid, 0, stream, self._pointers, None)
 
 
 def wait_by_sleeping(device: int) -> None:

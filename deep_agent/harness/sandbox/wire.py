@@ -45,6 +45,8 @@ class Verb(IntEnum):
     """Say whether the process-wide settings are as they were before the artefact was loaded."""
     OPEN = 9
     """Open a context on a device; payload: its number."""
+    CLEAR = 10
+    """Get ready to empty the L2 in bursts; payload: the kernel that does it, and how much it reads."""
 
 
 class Finding(IntEnum):

@@ -8,6 +8,7 @@ along, and the judge's clock counts for every arm, or the device did work that t
 """
 
 import array
+import base64
 import os
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from math import isfinite
 from random import Random
 from statistics import median
 from typing import Final
+from weakref import WeakSet
 
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Change, Desk, Stage
@@ -26,16 +28,22 @@ from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.card_watch import CardWatch, card_watch
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
+from deep_agent.harness.timing.two_clocks import (
+    CLOCK_BURST_US,
+    HOST_SHARE,
+    SPARED_SHARE,
+    agree,
+    counting_by_clock,
+    hidden_work,
+    n_calls_in,
+    seems_spared,
+)
 from deep_agent.problem.evaluation import SustainedTiming
 
 BURST_US: Final = 4000.0
 """Device time a visit aims for."""
 _MOST_BURSTS: Final = 3
 """Bursts of a visit: before each, contents change, and no burst meets the same contents twice."""
-_FEWEST_CALLS: Final = 3
-_MOST_CALLS: Final = 400
-CLOCK_BURST_US: Final = 50_000.0
-"""Device time of a burst for the judge's clock: what a burst costs once is then a few per cent of it."""
 _CLOCK_ROUNDS: Final = 2
 _CLOCK_ROUNDS_IN_DOUBT: Final = 8
 _HOLD_US: Final = (200.0, 5000.0)
@@ -43,19 +51,12 @@ _HOLD_US: Final = (200.0, 5000.0)
 RMS norm took 135 to 326 us by events in 48 visits without it, and 135 to 137 us in 16 with it; its host, just woken,
 took 250 to 600 us a call."""
 _HOLD_FACTOR: Final = 1.5
-_FLUSHES_TIMED: Final = (4, 24)
-_BURSTS_TIMED: Final = 5
-AGREEMENT: Final = 1.1
-"""The two clocks agree up to this ratio, and the slack."""
-AGREEMENT_SLACK_US: Final = 4.0
-"""For gaps between launches."""
-_SPARED_SHARE: Final = 0.6
-_SPARED_SLACK_US: Final = 1.0
-"""Of its time on new contents, and what events resolve: who takes less where contents come again has spared itself the work."""
-_BURST_SLACK_US: Final = 1500.0
-"""What a burst may take once: the device changes processes and looks its pages up anew."""
-_HOST_SHARE: Final = 0.6
-"""Of the wall time that a calling process must have worked to count as the reason."""
+_EMPTYINGS: Final = (4, 48)
+_EMPTYINGS_HELD_US: Final = 2000.0
+"""What emptying takes is told from bursts of two lengths. The device is held for as long as the host takes to queue the longer one: by
+the clock of an H200 without that, emptying took 48 to 98 us, which takes the device 66."""
+_EMPTYINGS_TIMED: Final = 4
+_REPEATS_TIMED: Final = 5
 _BUSY_HOST_US: Final = 500.0
 """A host that works this long a call may do what the device should; launching seldom takes it."""
 _EXCHANGED_BYTES_PER_S: Final = 200e6
@@ -64,8 +65,6 @@ in a call of 100 ms more than ten times this."""
 _WATCHED_CALLS: Final = 4
 _WATCHED_S: Final = (0.25, 2.0)
 """Calls that go on while traffic is counted, and the least and most time that takes: a copy is short, and must be met."""
-_LATE_FACTOR: Final = 1.5
-_LATE_SLACK_US: Final = 100.0
 PROCESS_RESOLUTION: Final = 0.003
 """Sixty pairs of one kernel on an H200 lay from 1.0005 to 1.0027, each to 0.0005 and all on one side: two processes
 that run the same code on the same memory differ by that much, whatever the number of rounds."""
@@ -82,25 +81,26 @@ class BurstTimer:
         """Keep the device, and the chance that orders the calls of a burst."""
         self._device = device
         self._chance = chance
-        self._flush_bytes = FLUSH_CACHES * device.l2_bytes // 4096 * 4096
+        self._ready: WeakSet[Arm] = WeakSet()
         self._watch = card_watch(device.uuid)
         self._since_s = time.monotonic()
 
     def overhead(self, arm: Arm) -> Overhead:
-        """Time emptying the cache, alone and by the judge's clock, in bursts of two lengths."""
+        """Time emptying the cache, alone and by the judge's clock."""
         self._since_s = time.monotonic()
         return self._emptying(arm)
 
     def _emptying(self, arm: Arm) -> Overhead:
-        few_us, many_us = (min(self._flushes_us(arm, n) for _ in range(_BURSTS_TIMED)) for n in _FLUSHES_TIMED)
-        few, many = _FLUSHES_TIMED
+        few_us, many_us = (min(self._emptyings_us(arm, n) for _ in range(_EMPTYINGS_TIMED)) for n in _EMPTYINGS)
+        few, many = _EMPTYINGS
         call_us = max(many_us - few_us, 0.0) / (many - few)
         return Overhead(visit_us=max(few_us - few * call_us, 0.0), call_us=call_us)
 
-    def _flushes_us(self, arm: Arm, n_flushes: int) -> float:
+    def _emptyings_us(self, arm: Arm, n_emptyings: int) -> float:
         # The device has just worked for the judge, as it has before every visit.
         self._device.touch()
-        return self._burst(arm, [None] * n_flushes, self._flush_bytes)[0].wall_us
+        timing, _ = self._burst(arm, [None] * n_emptyings, hold_us=_EMPTYINGS_HELD_US)
+        return timing.wall_us - _EMPTYINGS_HELD_US
 
     def visit(
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
@@ -110,7 +110,7 @@ class BurstTimer:
         if desk.call_us is None:
             # How many calls a visit needs shows in a first one, which counts for nothing.
             self._once_each(stage, desk, overhead, change="a_block")
-        n_bursts = min(max(_n_calls(BURST_US, desk.call_us) // stage.n_sets, 1), _MOST_BURSTS)
+        n_bursts = min(max(n_calls_in(BURST_US, desk.call_us) // stage.n_sets, 1), _MOST_BURSTS)
         timed = [self._once_each(stage, desk, overhead, change="a_block") for _ in range(n_bursts)]
         found = stage.check(desk, self._chance.choice(timed[-1][1]), quick=True) if check else None
         columns = zip(*(astuple(timing) for timing, _ in timed), strict=True)
@@ -125,11 +125,9 @@ class BurstTimer:
         self, stage: Stage, desk: Desk, overhead: Overhead, *, change: Change
     ) -> tuple[CallTiming, list[int]]:
         """Run a burst over input sets that all differ from their last call's, so that none can be skipped."""
-        n_calls = min(_n_calls(BURST_US, desk.call_us), stage.n_sets)
+        n_calls = min(n_calls_in(BURST_US, desk.call_us), stage.n_sets)
         order = self._chance.sample(range(stage.n_sets), k=n_calls)
-        least_us, most_us = _HOLD_US
-        hold_us = min(max(_HOLD_FACTOR * n_calls * desk.host_us, least_us), most_us)
-        timing = self._timed(stage, desk, overhead, order, change=change, hold_us=hold_us)
+        timing = self._timed(stage, desk, overhead, order, change=change, hold_us=_hold_us(desk, n_calls))
         desk.call_us, desk.host_us = timing.wall_us, timing.cpu_us
         return timing, order
 
@@ -138,7 +136,7 @@ class BurstTimer:
 
         Nothing holds the device first: what a side stream does meanwhile would be hidden from the clock too.
         """
-        order = self._chance.choices(range(stage.n_sets), k=_n_calls(CLOCK_BURST_US, desk.call_us))
+        order = self._chance.choices(range(stage.n_sets), k=n_calls_in(CLOCK_BURST_US, desk.call_us))
         return self._timed(stage, desk, overhead, order, change="a_block")
 
     def _timed(
@@ -149,7 +147,7 @@ class BurstTimer:
             stage.prepare(desk, index, change=change)
         self._device.settle()
         bindings: list[int | None] = [desk.slots[index].binding for index in order]
-        timing, claimed_us = self._burst(desk.arm, bindings, self._flush_bytes, hold_us)
+        timing, claimed_us = self._burst(desk.arm, bindings, hold_us=hold_us)
         started_ns = time.perf_counter_ns()
         self._device.touch()
         late_us = (time.perf_counter_ns() - started_ns) / 1e3
@@ -163,11 +161,13 @@ class BurstTimer:
         )
 
     def _burst(
-        self, arm: Arm, bindings: list[int | None], flush_bytes: int, hold_us: float = 0.0
+        self, arm: Arm, bindings: list[int | None], *, empties: bool = True, hold_us: float = 0.0
     ) -> tuple[CallTiming, list[float]]:
+        if arm not in self._ready:
+            self._make_ready(arm)
         claims = os.memfd_create("deep-agent-claims", os.MFD_CLOEXEC)
         try:
-            payload = {"bindings": bindings, "flush_bytes": flush_bytes, "hold_us": hold_us}
+            payload = {"bindings": bindings, "empties": empties, "hold_us": hold_us}
             timing = arm.ask(Verb.BURST, payload, [claims], timeout_s=BURST_TIMEOUT_S)
             claimed_us = array.array("d", os.pread(claims, 8 * len(bindings), 0))
         except ValueError as error:
@@ -177,6 +177,12 @@ class BurstTimer:
         if len(claimed_us) != len(bindings) or not all(isfinite(one) and one > 0 for one in claimed_us):
             raise ArmFailed("the times it claims for a burst are none.")
         return timing, list(claimed_us)
+
+    def _make_ready(self, arm: Arm) -> None:
+        code = base64.b64encode(self._device.clearing_code).decode()
+        n_bytes = FLUSH_CACHES * self._device.l2_bytes
+        arm.ask(Verb.CLEAR, {"code": code, "n_bytes": n_bytes}, timeout_s=BURST_TIMEOUT_S)
+        self._ready.add(arm)
 
     def conclude(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
@@ -192,29 +198,20 @@ class BurstTimer:
         with blaming("baseline"):
             overhead = self._emptying(desks["baseline"].arm)
         second = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
-        refused = self._audit(samples, second) or self._audit_host(second, stage, desks["candidate"], overhead)
-        if refused is not None or self._agrees(samples, second):
+        judged = desks["candidate"]
+        refused = (
+            hidden_work(samples, second)
+            or self._audit_repeats(samples, second, stage, judged)
+            or self._audit_host(second, stage, judged, overhead)
+        )
+        if refused is not None or agree(samples, second):
             return samples, refused
         # Two rounds may have met a host that others kept busy: more of them decide.
         second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
-        refused = self._audit(samples, second)
-        if refused is not None or self._agrees(samples, second):
+        refused = hidden_work(samples, second)
+        if refused is not None or agree(samples, second):
             return samples, refused
-        return self._counting_by_clock(samples, second), None
-
-    def _agrees(self, samples: Samples, second: Samples) -> bool:
-        """Whether events may count: both clocks tell the same of everyone whose host counts."""
-        return all(_is_seen(*_both(samples, second, arm)) for arm in ("candidate", "incumbent") if arm in second.visits)
-
-    def _counting_by_clock(self, samples: Samples, second: Samples) -> Samples:
-        """Let the judge's clock count, but never more than what events found for the library."""
-        library = {"baseline"} if "incumbent" in second.visits else {"baseline", "twin"}
-        most_us = {arm: median(samples.wall_us(arm)) for arm in library & samples.visits.keys()}
-        visits = {
-            arm: [replace(one, wall_us=min(one.second_us, most_us.get(arm, one.second_us))) for one in many]
-            for arm, many in second.visits.items()
-        }
-        return Samples(visits, self.resolution, samples.device_state)
+        return counting_by_clock(samples, second), None
 
     def sustain(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float
@@ -236,14 +233,14 @@ class BurstTimer:
     def _run_on(self, stage: Stage, desk: Desk, overhead: Overhead, seconds: float) -> "_Run":
         for index in range(stage.n_sets):
             stage.prepare(desk, index)
-        order = [turn % stage.n_sets for turn in range(_n_calls(seconds * 1e6, desk.call_us))]
+        order = [turn % stage.n_sets for turn in range(n_calls_in(seconds * 1e6, desk.call_us))]
         bindings: list[int | None] = [desk.slots[index].binding for index in order]
         self._device.settle()
         before_j = self._energy_j()
         n_calls, wall_us = 0, 0.0
         while wall_us < seconds * 1e6:
             self._attend()
-            wall_us += max(self._burst(desk.arm, bindings, 0)[0].wall_us - overhead.visit_us, 1.0)
+            wall_us += max(self._burst(desk.arm, bindings, empties=False)[0].wall_us - overhead.visit_us, 1.0)
             n_calls += len(order)
         after_j = self._energy_j()
         call_j = None if before_j is None or after_j is None else max(after_j - before_j, 0.0) / n_calls
@@ -266,46 +263,35 @@ class BurstTimer:
                     found.add(name, self._long(stage, desks[name], overhead))
         return found
 
-    def _audit(self, samples: Samples, second: Samples) -> Comparison | None:
-        """Refuse work that events did not see, a cache that was not emptied, and work after the answer."""
-        if "baseline" not in samples.visits:
+    def _audit_repeats(self, samples: Samples, second: Samples, stage: Stage, desk: Desk) -> Comparison | None:
+        """Refuse who is quicker where contents come again, as they do in a long burst."""
+        if not seems_spared(samples, second):
             return None
-        late_us, usual_us = (median(one.late_us for one in samples.visits[arm]) for arm in ("candidate", "baseline"))
-        if late_us > _LATE_FACTOR * usual_us + _LATE_SLACK_US:
-            return refused_as_hack(
-                f"the device was still busy after the answer: {late_us:.0f} us for a tiny kernel, "
-                f"{usual_us:.0f} us after the library"
-            )
-        by_events, by_clock = _both(samples, second, "candidate")
-        seen = f"{by_clock:.1f} us a call by the judge's clock, {by_events:.1f} us by events"
-        # What is hidden shows in every burst; a process that the host held up for a moment is no reason to accuse it.
-        least = min(second.visits["candidate"], key=lambda one: one.second_us)
-        if not _is_seen(by_events, least.second_us) and least.cpu_us < _HOST_SHARE * least.second_us:
-            return refused_as_hack(f"the device worked where its events did not see it: {seen}")
-        return self._audit_repeats(samples, second, seen)
-
-    @staticmethod
-    def _audit_repeats(samples: Samples, second: Samples, seen: str) -> Comparison | None:
-        """Refuse who is quicker in a long burst, in which contents come again, than in one where none does."""
-        by_events, by_clock = _both(samples, second, "candidate")
-        library_by_events, library_by_clock = _both(samples, second, "baseline")
-        if library_by_clock < library_by_events / 2 - AGREEMENT_SLACK_US:
-            # A clock that makes the library's calls impossible too says nothing of the candidate.
-            return None
-        again_us = median(one.wall_us for one in second.visits["candidate"])
-        is_spared = again_us < _SPARED_SHARE * by_events - _SPARED_SLACK_US
-        if not is_spared and by_clock >= by_events / 2 - AGREEMENT_SLACK_US:
+        # A host that is woken later in short bursts than in long ones looks like that too: only calls of one burst tell.
+        share = median(self._share_again(stage, desk) for _ in range(_REPEATS_TIMED))
+        if share >= SPARED_SHARE:
             return None
         return refused_as_hack(
-            "calls in a row take less than one, without the cache emptied or the work done: "
-            f"{seen}, {again_us:.1f} us by events where contents come again"
+            f"calls in a row take less than one: {share:.2f} of its time where contents come again within a burst, "
+            "so the work is not done there"
         )
+
+    def _share_again(self, stage: Stage, desk: Desk) -> float:
+        """Time a burst that meets each of its input sets twice; give what the second time takes, as a share of the first."""
+        n_calls = min(n_calls_in(BURST_US, desk.call_us), stage.n_sets)
+        order = self._chance.sample(range(stage.n_sets), k=n_calls)
+        for index in order:
+            stage.prepare(desk, index, change="a_block")
+        self._device.settle()
+        bindings: list[int | None] = [desk.slots[index].binding for index in order * 2]
+        _, claimed_us = self._burst(desk.arm, bindings, hold_us=_hold_us(desk, len(bindings)))
+        return median(claimed_us[n_calls:]) / median(claimed_us[:n_calls])
 
     def _audit_host(self, second: Samples, stage: Stage, desk: Desk, overhead: Overhead) -> Comparison | None:
         """Refuse a candidate whose host is busy all along while data go there and back: it computes there."""
         visits = second.visits["candidate"]
         host_us, wall_us = (median(one.cpu_us for one in visits), median(one.second_us for one in visits))
-        if self._watch is None or host_us < max(_HOST_SHARE * wall_us, _BUSY_HOST_US):
+        if self._watch is None or host_us < max(HOST_SHARE * wall_us, _BUSY_HOST_US):
             return None
         with ThreadPoolExecutor(1) as pool:
             least_s, most_s = _WATCHED_S
@@ -348,18 +334,7 @@ def _most_exchanged(watch: CardWatch, seconds: float) -> float:
     return min(leaving, entering)
 
 
-def _n_calls(aim_us: float, call_us: float | None) -> int:
-    if call_us is None:
-        return _FEWEST_CALLS
-    return min(max(int(aim_us / call_us), _FEWEST_CALLS), _MOST_CALLS)
-
-
-def _is_seen(by_events_us: float, by_clock_us: float) -> bool:
-    """Whether events saw all that the judge's clock found of a call in a long burst."""
-    once_us = _BURST_SLACK_US / _n_calls(CLOCK_BURST_US, by_events_us)
-    return by_clock_us <= AGREEMENT * by_events_us + AGREEMENT_SLACK_US + once_us
-
-
-def _both(samples: Samples, second: Samples, arm: str) -> tuple[float, float]:
-    """Give an arm's time by events and by the judge's clock."""
-    return median(samples.wall_us(arm)), median(one.second_us for one in second.visits[arm])
+def _hold_us(desk: Desk, n_calls: int) -> float:
+    """How long the device must be held for so many calls to lie queued."""
+    least_us, most_us = _HOLD_US
+    return min(max(_HOLD_FACTOR * n_calls * desk.host_us, least_us), most_us)

@@ -29,16 +29,20 @@ class Device:
 
 
 class Bursts(BurstTimer):
-    """Takes what the judge's clock finds from a script instead of a device."""
+    """Takes what the judge's clock finds, and what contents that come again are worth, from a script instead of a device."""
 
-    def __init__(self, by_clock: dict[str, CallTiming]) -> None:
+    def __init__(self, by_clock: dict[str, CallTiming], share_again: float = 1.0) -> None:
         super().__init__(Device(), Random(1))
         self._scripted = by_clock
+        self._scripted_share = share_again
         self.n_rounds: list[int] = []
 
     def _by_clock(self, stage, desks, overhead, *, n_rounds):
         self.n_rounds.append(n_rounds)
         return Samples({arm: [self._scripted[arm]] * n_rounds for arm in desks})
+
+    def _share_again(self, stage, desk):
+        return self._scripted_share
 
     def _emptying(self, arm):
         return Overhead(0.0)
@@ -198,14 +202,22 @@ def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchange
         assert "it computes on the processor" in refused.message
 
 
-def test_who_is_quicker_where_contents_come_again_is_refused():
+def concluded_where_contents_come_again(share: float):
     arms = {"baseline": timing(), "candidate": timing(events_us=6.0, clock_us=9.0)}
-    timer = Bursts(arms)
+    timer = Bursts(arms, share)
     samples = Samples({arm: [timing(events_us=15.0)] * 8 for arm in arms}, PROCESS_RESOLUTION)
-    _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
+    return timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))[1]
+
+
+def test_who_is_quicker_where_contents_come_again_is_refused():
+    refused = concluded_where_contents_come_again(0.4)
     assert refused is not None
     assert refused.status is EvaluationStatus.REWARD_HACK
-    assert "6.0 us by events where contents come again" in refused.message
+    assert "0.40 of its time where contents come again within a burst" in refused.message
+
+
+def test_who_is_slow_in_short_bursts_whatever_their_contents_is_not():
+    assert concluded_where_contents_come_again(0.9) is None
 
 
 def test_a_clock_that_the_librarys_calls_beat_too_accuses_nobody():
@@ -228,12 +240,12 @@ class Loops(BurstTimer):
     def __init__(self, call_us: dict[str, float], once_us: float) -> None:
         super().__init__(Device(), Random(1))
         self._call_us, self._once_us = call_us, once_us
-        self.flushed: list[int] = []
+        self.emptied: list[bool] = []
         self.bursts: list[list[int]] = []
         self.held_us: list[float] = []
 
-    def _burst(self, arm, bindings, flush_bytes, hold_us=0.0):
-        self.flushed.append(flush_bytes)
+    def _burst(self, arm, bindings, *, empties=True, hold_us=0.0):
+        self.emptied.append(empties)
         self.held_us.append(hold_us)
         self.bursts.append(bindings)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
@@ -273,7 +285,7 @@ def test_calls_without_a_pause_are_a_figure_of_their_own():
     assert (found.candidate_us, found.baseline_us) == (pytest.approx(100.0), pytest.approx(150.0))
     assert found.seconds >= 2.0
     assert (found.candidate_j, found.baseline_j) == (None, None)
-    assert set(timer.flushed) == {0}
+    assert not any(timer.emptied)
     assert stage.prepared == [0, 1, 0, 1]
 
 
@@ -326,3 +338,16 @@ def test_a_look_changes_all_of_what_it_calls_with():
     assert index in range(stage.n_sets)
     assert sorted(timer.bursts[0]) == sorted(stage.prepared) == [0, 1]
     assert set(stage.changes) == {"all"}
+
+
+def test_contents_come_again_within_one_burst_that_lies_queued():
+    timer, stage, desk = visiting()
+    timer.host_us = desk.host_us = 300.0
+    claims = iter([10.0, 10.0, 3.0, 3.0])
+    timer._burst = lambda arm, bindings, *, hold_us: (timer.bursts.append((bindings, hold_us)), list(claims))
+    assert timer._share_again(stage, desk) == pytest.approx(0.3)
+    ((bindings, hold_us),) = timer.bursts
+    assert sorted(bindings[:2]) == [0, 1]
+    assert bindings[2:] == bindings[:2]
+    assert stage.changes == ["a_block"] * 2
+    assert hold_us == pytest.approx(1.5 * 4 * 300.0)

@@ -1,0 +1,122 @@
+"""Says what two clocks over bursts on a device tell of each other. Values in, values out: reads no clock.
+
+Events, by which short bursts are timed, are written by a process that is believed in nothing. The judge's own clock times
+long bursts, less what emptying the cache takes on a trusted arm. Where the two disagree, either the host was busy all
+along, or the device did work that the events did not see, or a cache was not emptied.
+"""
+
+from dataclasses import replace
+from statistics import median
+from typing import Final
+
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.timing.samples import Samples
+from deep_agent.harness.timing.timers import refused_as_hack
+
+CLOCK_BURST_US: Final = 50_000.0
+"""Device time of a burst for the judge's clock: what a burst costs once is then a few per cent of it."""
+AGREEMENT: Final = 1.1
+"""The two clocks agree up to this ratio, and the slack."""
+AGREEMENT_SLACK_US: Final = 4.0
+"""For gaps between launches."""
+SPARED_SHARE: Final = 0.6
+"""Of its time on new contents: who takes less where contents come again has spared itself the work."""
+HOST_SHARE: Final = 0.6
+"""Of the wall time that a calling process must have worked to count as the reason."""
+_SPARED_SLACK_US: Final = 1.0
+"""What events resolve."""
+_FEWEST_CALLS: Final = 3
+_MOST_CALLS: Final = 400
+_BURST_SLACK_US: Final = 1500.0
+"""What a burst may take once: the device changes processes and looks its pages up anew."""
+_LATE_FACTOR: Final = 1.5
+_LATE_SLACK_US: Final = 100.0
+
+
+def n_calls_in(burst_us: float, call_us: float | None) -> int:
+    """Say how many calls a burst of this device time has, where a call takes `call_us` or nobody knows."""
+    if call_us is None:
+        return _FEWEST_CALLS
+    return min(max(int(burst_us / call_us), _FEWEST_CALLS), _MOST_CALLS)
+
+
+def agree(short: Samples, long: Samples) -> bool:
+    """Whether events may count: both clocks tell the same of everyone whose host counts."""
+    return all(
+        _is_seen(median(short.wall_us(arm)), _by_clock(long, arm))
+        for arm in ("candidate", "incumbent")
+        if arm in long.visits
+    )
+
+
+def counting_by_clock(short: Samples, long: Samples) -> Samples:
+    """Let the judge's clock count, but never more than what events found for the library."""
+    library = {"baseline"} if "incumbent" in long.visits else {"baseline", "twin"}
+    most_us = {arm: median(short.wall_us(arm)) for arm in library & short.visits.keys()}
+    visits = {
+        arm: [replace(one, wall_us=min(one.second_us, most_us.get(arm, one.second_us))) for one in many]
+        for arm, many in long.visits.items()
+    }
+    return Samples(visits, short.resolution, short.device_state)
+
+
+def hidden_work(short: Samples, long: Samples) -> Comparison | None:
+    """Refuse a candidate whose work events did not see, that worked after its answer, or that empties no cache."""
+    return _late(short) or _unseen(short, long) or _not_emptied(long)
+
+
+def seems_spared(short: Samples, long: Samples) -> bool:
+    """Whether a candidate is quicker in long bursts, in which contents come again, than in short ones, in which none does."""
+    return _again_us(long, "candidate") < SPARED_SHARE * median(short.wall_us("candidate")) - _SPARED_SLACK_US
+
+
+def _late(short: Samples) -> Comparison | None:
+    late_us, usual_us = (median(one.late_us for one in short.visits[arm]) for arm in ("candidate", "baseline"))
+    if late_us <= _LATE_FACTOR * usual_us + _LATE_SLACK_US:
+        return None
+    return refused_as_hack(
+        f"the device was still busy after the answer: {late_us:.0f} us for a tiny kernel, "
+        f"{usual_us:.0f} us after the library"
+    )
+
+
+def _unseen(short: Samples, long: Samples) -> Comparison | None:
+    by_events = median(short.wall_us("candidate"))
+    # What is hidden shows in every burst; a process that the host held up for a moment is no reason to accuse it.
+    least = min(long.visits["candidate"], key=lambda one: one.second_us)
+    if _is_seen(by_events, least.second_us) or least.cpu_us >= HOST_SHARE * least.second_us:
+        return None
+    return refused_as_hack(
+        f"the device worked where its events did not see it: {_by_clock(long, 'candidate'):.1f} us a call "
+        f"by the judge's clock, {by_events:.1f} us by events"
+    )
+
+
+def _not_emptied(long: Samples) -> Comparison | None:
+    """Refuse whose long bursts take less than their calls and as many emptyings."""
+    # A clock that makes the library's calls impossible too says nothing of the candidate.
+    if _is_possible(long, "candidate") or not _is_possible(long, "baseline"):
+        return None
+    return refused_as_hack(
+        f"calls in a row take less than one, without the cache emptied: {_by_clock(long, 'candidate'):.1f} us a call "
+        f"by the judge's clock, {_again_us(long, 'candidate'):.1f} us by events"
+    )
+
+
+def _is_possible(long: Samples, arm: str) -> bool:
+    return _by_clock(long, arm) >= _again_us(long, arm) / 2 - AGREEMENT_SLACK_US
+
+
+def _is_seen(by_events_us: float, by_clock_us: float) -> bool:
+    """Whether events saw all that the judge's clock found of a call in a long burst."""
+    once_us = _BURST_SLACK_US / n_calls_in(CLOCK_BURST_US, by_events_us)
+    return by_clock_us <= AGREEMENT * by_events_us + AGREEMENT_SLACK_US + once_us
+
+
+def _by_clock(long: Samples, arm: str) -> float:
+    return median(one.second_us for one in long.visits[arm])
+
+
+def _again_us(long: Samples, arm: str) -> float:
+    """Give an arm's time by events where contents come again."""
+    return median(one.wall_us for one in long.visits[arm])
