@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 from judge_problem import Court, specimens
 
+from deep_agent.problem.trace import EvaluationStatus
+
 pytestmark = [pytest.mark.adversarial, pytest.mark.gpu]
 
 BUILDS_AT_ONCE = 12
@@ -59,6 +61,8 @@ def test_an_honest_oddity_on_the_device_is_accepted(verdicts, oddity):
 def test_a_cheat_in_vain_takes_as_long_as_the_honest_way(verdicts, cheat):
     found, honest = (verdicts[one.solution.content_hash].result() for one in (cheat, honest_twin(cheat)))
     assert honest.passed, honest.message
-    if found.passed:
-        for one, other in zip(found.workloads, honest.workloads, strict=True):
-            assert one.candidate.time_us > 0.85 * other.candidate.time_us
+    if not found.passed:
+        assert found.status is EvaluationStatus.REWARD_HACK, found.message
+        return
+    for one, other in zip(found.workloads, honest.workloads, strict=True):
+        assert one.candidate.time_us > 0.85 * other.candidate.time_us

@@ -146,6 +146,7 @@ class ArmProcess:
         Each call is timed by events, which the judge believes only where they agree with its own clock. The device is
         held for `hold_us` first, so that calls lie queued when it comes to them, and events see no waiting for the host.
         """
+        assert self._clearing is not None, "a burst comes after CLEAR"
         clearing = self._clearing if payload["empties"] else None
         numbers = payload["bindings"]
         while len(self._events) < len(numbers):

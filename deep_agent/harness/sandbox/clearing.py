@@ -15,11 +15,11 @@ _THREADS: Final = 512
 """Of a block. It divides what a multiprocessor holds of every generation since Volta (1024, 1536 or 2048), and 32 registers each are
 what a multiprocessor has for 2048."""
 _LOADS: Final = 4
-"""Loads of 16 bytes that a thread has in flight."""
+"""Loads of 16 bytes that a thread makes a turn."""
 _CYCLES_PER_US: Final = 2000
 """Of a card at its height, about; where the clock is lower, a hold only lasts longer."""
 _EMPTYING_US: Final = 60.0
-"""The least that emptying takes, a little over what reading does: that is what the host has to launch a call in, unseen."""
+"""The least that emptying takes; reading alone takes an H200 35 us. The host launches the call meanwhile, unseen, and needs about so long."""
 _NAME: Final = "keep_alone"
 _PTX: Final = f"""
 .version 6.0
