@@ -1,8 +1,9 @@
-"""Empties a card's L2, or holds the card, with a kernel beside which nothing else fits. Loads torch and libcuda.
+"""Empties a card's L2, or holds the card, with a kernel beside which no other fits. Loads torch and libcuda.
 
 Its threads take every place on every multiprocessor, and none ends before all of them have begun. So at one moment the
-card holds nothing else: what other streams were given before has ended, or has not begun. Work of a call that need not
-wait for the call before therefore cannot hide beside the emptying, which no clock counts.
+card runs no other kernel: what other streams were given before has ended, or has not begun. Kernels of a call that need
+not wait for the call before therefore cannot hide beside the emptying, which no clock counts. Copies to and from the
+host can: they take no multiprocessor.
 """
 
 from typing import Final
@@ -16,8 +17,6 @@ _THREADS: Final = 512
 what a multiprocessor has for 2048."""
 _LOADS: Final = 4
 """Loads of 16 bytes that a thread makes a turn."""
-_CYCLES_PER_US: Final = 2000
-"""Of a card at its height, about; where the clock is lower, a hold only lasts longer."""
 _EMPTYING_US: Final = 60.0
 """The least that emptying takes; reading alone takes an H200 35 us. The host launches the call meanwhile, unseen, and needs about so long."""
 _NAME: Final = "keep_alone"
@@ -26,34 +25,35 @@ _PTX: Final = f"""
 .target sm_70
 .address_size 64
 
-.visible .entry {_NAME}(.param .u64 p_buffer, .param .u64 p_turns, .param .u64 p_cycles, .param .u64 p_state)
+.visible .entry {_NAME}(.param .u64 p_buffer, .param .u64 p_turns, .param .u64 p_ns, .param .u64 p_state)
 .maxntid {_THREADS}, 1, 1
 .maxnreg 32
 {{
   .reg .pred p;
-  .reg .u32 block, blocks, thread, ticket, goal, seen, sum, a<4>, b<4>, c<4>, d<4>;
-  .reg .u64 next, step, left, state, cycles, from, now, first;
+  .reg .u32 block, blocks, thread, number, sum, a<4>, b<4>, c<4>, d<4>;
+  .reg .u64 next, step, left, state, ns, from, now, first, ticket, goal, seen;
 
-  mov.u64 from, %clock64;
+  // Not the multiprocessor's clock: it sinks under load, and the judge takes what this lasts from its own times.
+  mov.u64 from, %globaltimer;
   mov.u32 block, %ctaid.x;
   mov.u32 blocks, %nctaid.x;
   mov.u32 thread, %tid.x;
   ld.param.u64 next, [p_buffer];
   ld.param.u64 left, [p_turns];
-  ld.param.u64 cycles, [p_cycles];
+  ld.param.u64 ns, [p_ns];
   ld.param.u64 state, [p_state];
   cvta.to.global.u64 next, next;
   cvta.to.global.u64 state, state;
 
   // Thread i of the grid reads chunk i of each row of the buffer; a row has a chunk of 16 bytes for every thread.
-  mad.lo.u32 goal, block, {_THREADS}, thread;
-  mul.wide.u32 first, goal, 16;
+  mad.lo.u32 number, block, {_THREADS}, thread;
+  mul.wide.u32 first, number, 16;
   add.u64 next, next, first;
   mul.wide.u32 step, blocks, {16 * _THREADS};
   mov.u32 sum, 0;
 READ:
   setp.eq.u64 p, left, 0;
-  @p bra WAIT;
+  @p bra ENOUGH;
   ld.global.cg.v4.u32 {{a0, a1, a2, a3}}, [next];
   add.u64 next, next, step;
   ld.global.cg.v4.u32 {{b0, b1, b2, b3}}, [next];
@@ -68,28 +68,29 @@ READ:
   xor.b32 sum, sum, d3;
   sub.u64 left, left, 1;
   bra READ;
-WAIT:
-  mov.u64 now, %clock64;
-  sub.u64 now, now, from;
-  setp.lt.u64 p, now, cycles;
-  @p bra WAIT;
-
+ENOUGH:
   // The buffer holds zeros; a store that never comes keeps the loads.
   setp.ne.u32 p, sum, 0;
-  @p st.global.u32 [state + 4], sum;
+  @p st.global.u32 [state + 8], sum;
 
-  // No block ends before all have begun.
   bar.sync 0;
   setp.ne.u32 p, thread, 0;
   @p bra TOGETHER;
-  atom.acq_rel.gpu.global.add.u32 ticket, [state], 1;
-  div.u32 goal, ticket, blocks;
-  add.u32 goal, goal, 1;
-  mul.lo.u32 goal, goal, blocks;
+WAIT:
+  mov.u64 now, %globaltimer;
+  sub.u64 now, now, from;
+  setp.lt.u64 p, now, ns;
+  @p bra WAIT;
+
+  // No block ends before all have begun. In 32 bits the count of an arm that lives long would come round.
+  atom.acq_rel.gpu.global.add.u64 ticket, [state], 1;
+  cvt.u64.u32 first, blocks;
+  div.u64 goal, ticket, first;
+  add.u64 goal, goal, 1;
+  mul.lo.u64 goal, goal, first;
 MEET:
-  ld.acquire.gpu.global.u32 seen, [state];
-  sub.u32 seen, seen, goal;
-  setp.lt.s32 p, seen, 0;
+  ld.acquire.gpu.global.u64 seen, [state];
+  setp.lt.u64 p, seen, goal;
   @p bra MEET;
 TOGETHER:
   bar.sync 0;
@@ -119,21 +120,21 @@ class Clearing:
         turn_bytes = 16 * _LOADS * _THREADS * self._n_blocks
         n_turns = -(-n_bytes // turn_bytes)
         self._buffer = torch.zeros(n_turns * turn_bytes, dtype=torch.uint8, device=f"cuda:{self._device}")
-        self._state = torch.zeros(2, dtype=torch.int32, device=f"cuda:{self._device}")
+        self._state = torch.zeros(2, dtype=torch.int64, device=f"cuda:{self._device}")
         self._empty = self._launch(n_turns, _EMPTYING_US)
 
     def empty(self) -> None:
-        """Read through the buffer, on the current stream, once nothing else runs."""
+        """Read through the buffer, on the current stream, while no other kernel runs."""
         self._empty(self._stream())
 
     def hold(self, us: float) -> None:
-        """Keep the card for about so long, and give it to nothing else."""
+        """Keep the card for so long, and give it to no other kernel."""
         self._launch(0, us)(self._stream())
 
     def _launch(self, n_turns: int, least_us: float) -> Launch:
-        n_cycles = int(least_us * _CYCLES_PER_US)
+        n_ns = int(least_us * 1e3)
         return self._function.launch(
-            self._n_blocks, _THREADS, self._buffer.data_ptr(), n_turns, n_cycles, self._state.data_ptr()
+            self._n_blocks, _THREADS, self._buffer.data_ptr(), n_turns, n_ns, self._state.data_ptr()
         )
 
     def _stream(self) -> int:

@@ -199,16 +199,12 @@ class BurstTimer:
             overhead = self._emptying(desks["baseline"].arm)
         second = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
         judged = desks["candidate"]
-        refused = (
-            hidden_work(samples, second)
-            or self._audit_repeats(samples, second, stage, judged)
-            or self._audit_host(second, stage, judged, overhead)
-        )
+        refused = self._audit(samples, second, stage, judged) or self._audit_host(second, stage, judged, overhead)
         if refused is not None or agree(samples, second):
             return samples, refused
         # Two rounds may have met a host that others kept busy: more of them decide.
         second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
-        refused = hidden_work(samples, second)
+        refused = self._audit(samples, second, stage, judged)
         if refused is not None or agree(samples, second):
             return samples, refused
         return counting_by_clock(samples, second), None
@@ -263,12 +259,21 @@ class BurstTimer:
                     found.add(name, self._long(stage, desks[name], overhead))
         return found
 
+    def _audit(self, samples: Samples, second: Samples, stage: Stage, desk: Desk) -> Comparison | None:
+        return hidden_work(samples, second) or self._audit_repeats(samples, second, stage, desk)
+
     def _audit_repeats(self, samples: Samples, second: Samples, stage: Stage, desk: Desk) -> Comparison | None:
         """Refuse who is quicker where contents come again, as they do in a long burst."""
         if not seems_spared(samples, second):
             return None
         # A host that is woken later in short bursts than in long ones looks like that too: only calls of one burst tell.
-        share = median(self._share_again(stage, desk) for _ in range(_REPEATS_TIMED))
+        shares = []
+        for _ in range(_REPEATS_TIMED):
+            share, found = self._share_again(stage, desk)
+            if not found.matches:
+                return found
+            shares.append(share)
+        share = median(shares)
         if share >= SPARED_SHARE:
             return None
         return refused_as_hack(
@@ -276,16 +281,23 @@ class BurstTimer:
             "so the work is not done there"
         )
 
-    def _share_again(self, stage: Stage, desk: Desk) -> float:
-        """Time a burst that meets each of its input sets twice; give what the second time takes, as a share of the first."""
-        n_calls = min(n_calls_in(BURST_US, desk.call_us), stage.n_sets)
-        order = self._chance.sample(range(stage.n_sets), k=n_calls)
-        for index in order:
+    def _share_again(self, stage: Stage, desk: Desk) -> tuple[float, Comparison]:
+        """Run a burst that meets some input sets again and again, then others once.
+
+        Gives what a call takes that has often met its contents, as a share of one that has not, and what a check of one
+        of the latter finds: who skips whatever comes late in a burst would have a share of one too.
+        """
+        sets = self._chance.sample(range(stage.n_sets), k=stage.n_sets)
+        n_new = stage.n_sets // 2
+        new, known = sets[:n_new], sets[n_new:]
+        again = self._chance.choices(known, k=n_calls_in(CLOCK_BURST_US, desk.call_us))
+        for index in sets:
             stage.prepare(desk, index, change="a_block")
         self._device.settle()
-        bindings: list[int | None] = [desk.slots[index].binding for index in order * 2]
-        _, claimed_us = self._burst(desk.arm, bindings, hold_us=_hold_us(desk, len(bindings)))
-        return median(claimed_us[n_calls:]) / median(claimed_us[:n_calls])
+        bindings: list[int | None] = [desk.slots[index].binding for index in [*again, *new]]
+        _, claimed_us = self._burst(desk.arm, bindings)
+        often_us, once_us = claimed_us[len(again) // 2 : len(again)], claimed_us[len(again) :]
+        return median(often_us) / median(once_us), stage.check(desk, self._chance.choice(new), quick=True)
 
     def _audit_host(self, second: Samples, stage: Stage, desk: Desk, overhead: Overhead) -> Comparison | None:
         """Refuse a candidate whose host is busy all along while data go there and back: it computes there."""

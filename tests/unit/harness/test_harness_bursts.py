@@ -31,10 +31,10 @@ class Device:
 class Bursts(BurstTimer):
     """Takes what the judge's clock finds, and what contents that come again are worth, from a script instead of a device."""
 
-    def __init__(self, by_clock: dict[str, CallTiming], share_again: float = 1.0) -> None:
+    def __init__(self, by_clock: dict[str, CallTiming], share_again: float = 1.0, found: Comparison = MATCHES) -> None:
         super().__init__(Device(), Random(1))
         self._scripted = by_clock
-        self._scripted_share = share_again
+        self._scripted_share = share_again, found
         self.n_rounds: list[int] = []
 
     def _by_clock(self, stage, desks, overhead, *, n_rounds):
@@ -111,9 +111,9 @@ def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(a
     assert {arm: median(found.wall_us(arm)) for arm in arms} == counted_us
 
 
-def concluded_in_two_looks(first: list[CallTiming], then: list[CallTiming]):
+def concluded_in_two_looks(first: list[CallTiming], then: list[CallTiming], share_again: float = 1.0):
     """Conclude on a candidate of which the first two rounds by the clock find one thing, and the next eight another."""
-    timer = Bursts({})
+    timer = Bursts({}, share_again)
     looks = iter((first, then))
     timer._by_clock = lambda *_, **__: Samples({"baseline": [timing()] * 2, "candidate": next(looks)})
     samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
@@ -139,6 +139,12 @@ def test_the_second_look_refuses_what_a_busy_host_hid_from_the_first():
     assert refused is not None
     assert refused.status is EvaluationStatus.REWARD_HACK
     assert "where its events did not see it" in refused.message
+
+
+def test_who_spares_its_work_in_the_second_look_alone_is_refused():
+    *_, refused = concluded_in_two_looks([SLOW_HOST] * 2, [timing(events_us=5.0, clock_us=90.0)] * 8, share_again=0.1)
+    assert refused is not None
+    assert "calls in a row take less than one" in refused.message
 
 
 @pytest.mark.parametrize(
@@ -202,9 +208,9 @@ def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchange
         assert "it computes on the processor" in refused.message
 
 
-def concluded_where_contents_come_again(share: float):
+def concluded_where_contents_come_again(share: float, found: Comparison = MATCHES):
     arms = {"baseline": timing(), "candidate": timing(events_us=6.0, clock_us=9.0)}
-    timer = Bursts(arms, share)
+    timer = Bursts(arms, share, found)
     samples = Samples({arm: [timing(events_us=15.0)] * 8 for arm in arms}, PROCESS_RESOLUTION)
     return timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))[1]
 
@@ -214,6 +220,11 @@ def test_who_is_quicker_where_contents_come_again_is_refused():
     assert refused is not None
     assert refused.status is EvaluationStatus.REWARD_HACK
     assert "0.40 of its time where contents come again within a burst" in refused.message
+
+
+def test_who_skips_whatever_comes_late_in_a_burst_is_found_by_its_results():
+    wrong = Comparison(EvaluationStatus.INCORRECT_NUMERICAL, MATCHES.correctness, "off")
+    assert concluded_where_contents_come_again(1.0, wrong) is wrong
 
 
 def test_who_is_slow_in_short_bursts_whatever_their_contents_is_not():
@@ -340,14 +351,28 @@ def test_a_look_changes_all_of_what_it_calls_with():
     assert set(stage.changes) == {"all"}
 
 
-def test_contents_come_again_within_one_burst_that_lies_queued():
+def test_contents_come_often_within_a_burst_and_others_once_at_its_end():
     timer, stage, desk = visiting()
-    timer.host_us = desk.host_us = 300.0
-    claims = iter([10.0, 10.0, 3.0, 3.0])
-    timer._burst = lambda arm, bindings, *, hold_us: (timer.bursts.append((bindings, hold_us)), list(claims))
-    assert timer._share_again(stage, desk) == pytest.approx(0.3)
-    ((bindings, hold_us),) = timer.bursts
-    assert sorted(bindings[:2]) == [0, 1]
-    assert bindings[2:] == bindings[:2]
+    bursts = []
+
+    def claiming(arm, bindings):
+        bursts.append(bindings)
+        return timing(), [10.0] * 200 + [3.0] * 200 + [10.0]
+
+    timer._burst = claiming
+    share, found = timer._share_again(stage, desk)
+    assert (share, found) == (pytest.approx(0.3), MATCHES)
+    ((*again, new),) = bursts
+    assert len(again) == 400
+    assert set(again) == {0, 1} - {new}
+    assert sorted(stage.prepared) == [0, 1]
     assert stage.changes == ["a_block"] * 2
-    assert hold_us == pytest.approx(1.5 * 4 * 300.0)
+
+
+def test_what_is_checked_of_such_a_burst_came_once():
+    timer, stage, desk = visiting()
+    checked = []
+    stage.check = lambda desk, chosen, *, quick: checked.append(chosen)
+    for _ in range(8):
+        timer._share_again(stage, desk)
+    assert checked == [burst[-1] for burst in timer.bursts]
