@@ -56,6 +56,8 @@ class CallTiming:
     """Processor time since the previous request's answer, when nothing was asked of it."""
     second_us: float = 0.0
     """The call by the judge's clock over a whole burst, where `wall_us` is by events on the device."""
+    new_us: float = 0.0
+    """The call with inputs new to a burst, where `wall_us` is with inputs that came often in it; both by events."""
     late_us: float = 0.0
     """What a tiny kernel of the judge's took right after the answer: long while the arm's device work goes on."""
 

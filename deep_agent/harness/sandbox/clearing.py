@@ -2,8 +2,8 @@
 
 Its threads take every place on every multiprocessor, and none ends before all of them have begun. So at one moment the
 card runs no other kernel: what other streams were given before has ended, or has not begun. Kernels of a call that need
-not wait for the call before therefore cannot hide beside the emptying, which no clock counts. Copies to and from the
-host can: they take no multiprocessor.
+not wait for the call before therefore cannot hide beside the emptying, which no clock counts. Copies can that
+the card's engines make, as those to and from the host: they take no multiprocessor.
 """
 
 from typing import Final

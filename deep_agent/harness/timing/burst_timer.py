@@ -31,12 +31,11 @@ from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 from deep_agent.harness.timing.two_clocks import (
     CLOCK_BURST_US,
     HOST_SHARE,
-    SPARED_SHARE,
     agree,
     counting_by_clock,
     hidden_work,
     n_calls_in,
-    seems_spared,
+    spared_work,
 )
 from deep_agent.problem.evaluation import SustainedTiming
 
@@ -56,7 +55,6 @@ _EMPTYINGS_HELD_US: Final = 2000.0
 """What emptying takes is told from bursts of two lengths. The device is held for as long as the host takes to queue the longer one: by
 the clock of an H200 without that, emptying took 48 to 98 us, which takes the device 66."""
 _EMPTYINGS_TIMED: Final = 4
-_REPEATS_TIMED: Final = 5
 _BUSY_HOST_US: Final = 500.0
 """A host that works this long a call may do what the device should; launching seldom takes it."""
 _EXCHANGED_BYTES_PER_S: Final = 200e6
@@ -127,22 +125,31 @@ class BurstTimer:
         """Run a burst over input sets that all differ from their last call's, so that none can be skipped."""
         n_calls = min(n_calls_in(BURST_US, desk.call_us), stage.n_sets)
         order = self._chance.sample(range(stage.n_sets), k=n_calls)
-        timing = self._timed(stage, desk, overhead, order, change=change, hold_us=_hold_us(desk, n_calls))
+        timing, _ = self._timed(stage, desk, overhead, order, change=change, hold_us=_hold_us(desk, n_calls))
         desk.call_us, desk.host_us = timing.wall_us, timing.cpu_us
         return timing, order
 
-    def _long(self, stage: Stage, desk: Desk, overhead: Overhead) -> CallTiming:
-        """Run a burst that is long enough for the judge's clock; whoever skips what comes again is faster by it than by events.
+    def _long(self, stage: Stage, desk: Desk, overhead: Overhead) -> tuple[CallTiming, int]:
+        """Run a burst that is long enough for the judge's clock: some input sets again and again, then others once.
 
-        Nothing holds the device first: what a side stream does meanwhile would be hidden from the clock too.
+        Gives one of the latter too, for a check of what its call left. Whoever skips what comes again is slower on those,
+        and whoever skips them too gives no results. Nothing holds the device first: what a side stream does meanwhile
+        would be hidden from the clock too.
         """
-        order = self._chance.choices(range(stage.n_sets), k=n_calls_in(CLOCK_BURST_US, desk.call_us))
-        return self._timed(stage, desk, overhead, order, change="a_block")
+        n_calls = n_calls_in(CLOCK_BURST_US, desk.call_us)
+        n_new = min(stage.n_sets // 2, n_calls // 2)
+        n_again = n_calls - n_new
+        sets = self._chance.sample(range(stage.n_sets), k=stage.n_sets)
+        new, known = sets[:n_new], sets[n_new:]
+        order = [*self._chance.choices(known, k=n_again), *new]
+        timing, claimed_us = self._timed(stage, desk, overhead, order, change="a_block")
+        often_us, new_us = claimed_us[n_again // 2 : n_again], claimed_us[n_again:]
+        return replace(timing, wall_us=median(often_us), new_us=median(new_us)), self._chance.choice(new)
 
     def _timed(
         self, stage: Stage, desk: Desk, overhead: Overhead, order: list[int], *, change: Change, hold_us: float = 0.0
-    ) -> CallTiming:
-        """Run one burst with these input sets."""
+    ) -> tuple[CallTiming, list[float]]:
+        """Run one burst with these input sets; also gives what events say of each of its calls."""
         for index in set(order):
             stage.prepare(desk, index, change=change)
         self._device.settle()
@@ -152,13 +159,14 @@ class BurstTimer:
         self._device.touch()
         late_us = (time.perf_counter_ns() - started_ns) / 1e3
         call_us, n_calls = median(claimed_us), len(order)
-        return replace(
+        seen = replace(
             timing,
             wall_us=call_us,
             cpu_us=timing.cpu_us / n_calls,
             second_us=max((timing.wall_us - overhead.visit_us) / n_calls - overhead.call_us, 0.01 * call_us),
             late_us=late_us,
         )
+        return seen, claimed_us
 
     def _burst(
         self, arm: Arm, bindings: list[int | None], *, empties: bool = True, hold_us: float = 0.0
@@ -197,14 +205,13 @@ class BurstTimer:
         # Clocks rise while a card works: what emptying cost at the start is not what it costs now.
         with blaming("baseline"):
             overhead = self._emptying(desks["baseline"].arm)
-        second = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
-        judged = desks["candidate"]
-        refused = self._audit(samples, second, stage, judged) or self._audit_host(second, stage, judged, overhead)
-        if refused is not None or agree(samples, second):
+        second, wrong = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
+        refused = wrong or hidden_work(samples, second) or self._audit_host(second, stage, desks["candidate"], overhead)
+        if refused is not None or (agree(samples, second) and spared_work(second) is None):
             return samples, refused
         # Two rounds may have met a host that others kept busy: more of them decide.
-        second = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
-        refused = self._audit(samples, second, stage, judged)
+        second, wrong = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
+        refused = wrong or hidden_work(samples, second) or spared_work(second)
         if refused is not None or agree(samples, second):
             return samples, refused
         return counting_by_clock(samples, second), None
@@ -249,55 +256,22 @@ class BurstTimer:
     def _energy_j(self) -> float | None:
         return None if self._watch is None else self._watch.energy_j()
 
-    def _by_clock(self, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, *, n_rounds: int) -> Samples:
+    def _by_clock(
+        self, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, *, n_rounds: int
+    ) -> tuple[Samples, Comparison | None]:
+        """Run some long bursts of each arm; also says what is wrong with the candidate's results."""
         found = Samples.of(desks)
         names = list(desks)
         for _ in range(n_rounds):
             self._chance.shuffle(names)
             for name in names:
                 with blaming(name):
-                    found.add(name, self._long(stage, desks[name], overhead))
-        return found
-
-    def _audit(self, samples: Samples, second: Samples, stage: Stage, desk: Desk) -> Comparison | None:
-        return hidden_work(samples, second) or self._audit_repeats(samples, second, stage, desk)
-
-    def _audit_repeats(self, samples: Samples, second: Samples, stage: Stage, desk: Desk) -> Comparison | None:
-        """Refuse who is quicker where contents come again, as they do in a long burst."""
-        if not seems_spared(samples, second):
-            return None
-        # A host that is woken later in short bursts than in long ones looks like that too: only calls of one burst tell.
-        shares = []
-        for _ in range(_REPEATS_TIMED):
-            share, found = self._share_again(stage, desk)
-            if not found.matches:
-                return found
-            shares.append(share)
-        share = median(shares)
-        if share >= SPARED_SHARE:
-            return None
-        return refused_as_hack(
-            f"calls in a row take less than one: {share:.2f} of its time where contents come again within a burst, "
-            "so the work is not done there"
-        )
-
-    def _share_again(self, stage: Stage, desk: Desk) -> tuple[float, Comparison]:
-        """Run a burst that meets some input sets again and again, then others once.
-
-        Gives what a call takes that has often met its contents, as a share of one that has not, and what a check of one
-        of the latter finds: who skips whatever comes late in a burst would have a share of one too.
-        """
-        sets = self._chance.sample(range(stage.n_sets), k=stage.n_sets)
-        n_new = stage.n_sets // 2
-        new, known = sets[:n_new], sets[n_new:]
-        again = self._chance.choices(known, k=n_calls_in(CLOCK_BURST_US, desk.call_us))
-        for index in sets:
-            stage.prepare(desk, index, change="a_block")
-        self._device.settle()
-        bindings: list[int | None] = [desk.slots[index].binding for index in [*again, *new]]
-        _, claimed_us = self._burst(desk.arm, bindings)
-        often_us, once_us = claimed_us[len(again) // 2 : len(again)], claimed_us[len(again) :]
-        return median(often_us) / median(once_us), stage.check(desk, self._chance.choice(new), quick=True)
+                    timing, new = self._long(stage, desks[name], overhead)
+                found.add(name, timing)
+                checked = stage.check(desks[name], new, quick=True) if name == "candidate" else None
+                if checked is not None and not checked.matches:
+                    return found, checked
+        return found, None
 
     def _audit_host(self, second: Samples, stage: Stage, desk: Desk, overhead: Overhead) -> Comparison | None:
         """Refuse a candidate whose host is busy all along while data go there and back: it computes there."""

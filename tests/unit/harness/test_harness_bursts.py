@@ -1,16 +1,14 @@
-"""What the two clocks over bursts on a device come to; the bursts themselves need a device."""
+"""Which calls bursts have, in which order, and what is made of their times; the bursts themselves need a device."""
 
-import time
 from dataclasses import dataclass
 from random import Random
-from statistics import median
 
 import pytest
 
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk, Slot
 from deep_agent.harness.arms.arm import CallTiming
-from deep_agent.harness.timing.burst_timer import PROCESS_RESOLUTION, BurstTimer
+from deep_agent.harness.timing.burst_timer import BurstTimer
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 from deep_agent.problem.trace import Correctness, EvaluationStatus
@@ -26,221 +24,6 @@ class Device:
     def settle(self) -> None: ...
 
     def touch(self) -> None: ...
-
-
-class Bursts(BurstTimer):
-    """Takes what the judge's clock finds, and what contents that come again are worth, from a script instead of a device."""
-
-    def __init__(self, by_clock: dict[str, CallTiming], share_again: float = 1.0, found: Comparison = MATCHES) -> None:
-        super().__init__(Device(), Random(1))
-        self._scripted = by_clock
-        self._scripted_share = share_again, found
-        self.n_rounds: list[int] = []
-
-    def _by_clock(self, stage, desks, overhead, *, n_rounds):
-        self.n_rounds.append(n_rounds)
-        return Samples({arm: [self._scripted[arm]] * n_rounds for arm in desks})
-
-    def _share_again(self, stage, desk):
-        return self._scripted_share
-
-    def _emptying(self, arm):
-        return Overhead(0.0)
-
-
-def timing(events_us=100.0, clock_us=104.0, host_us=30.0, late_us=250.0) -> CallTiming:
-    return CallTiming(wall_us=events_us, cpu_us=host_us, second_us=clock_us, late_us=late_us)
-
-
-def concluded(candidate: CallTiming, baseline: CallTiming | None = None):
-    arms = {"baseline": baseline or timing(), "candidate": candidate}
-    timer = Bursts(arms)
-    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
-    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
-    return samples, found, refused, timer
-
-
-def test_events_count_where_the_clock_agrees():
-    samples, found, refused, timer = concluded(timing())
-    assert (found, refused) == (samples, None)
-    assert len(timer.n_rounds) == 1
-
-
-def test_the_clock_counts_for_every_arm_where_a_host_was_busy_all_along():
-    _, found, refused, _ = concluded(timing(clock_us=160.0, host_us=150.0))
-    assert refused is None
-    assert set(found.wall_us("candidate")) == {160.0}
-    assert set(found.wall_us("baseline")) == {100.0}
-    assert found.resolution == PROCESS_RESOLUTION
-
-
-def test_a_busy_host_of_the_library_is_not_held_against_it():
-    samples, found, refused, _ = concluded(timing(), baseline=timing(clock_us=160.0, host_us=150.0))
-    assert (found, refused) == (samples, None)
-
-
-SLOW_HOST = timing(clock_us=160.0, host_us=150.0)
-
-
-def test_a_candidate_with_a_slow_host_does_not_gain_by_the_librarys():
-    _, found, refused, _ = concluded(SLOW_HOST, baseline=timing(clock_us=300.0, host_us=290.0))
-    assert refused is None
-    assert set(found.wall_us("candidate")) == {160.0}
-    assert set(found.wall_us("baseline")) == {100.0}
-
-
-@pytest.mark.parametrize(
-    ("arms", "counted_us"),
-    [
-        (
-            {"baseline": SLOW_HOST, "incumbent": SLOW_HOST, "twin": SLOW_HOST, "candidate": timing()},
-            {"baseline": 100.0, "incumbent": 160.0, "twin": 160.0, "candidate": 104.0},
-        ),
-        (
-            {"baseline": SLOW_HOST, "twin": SLOW_HOST, "candidate": SLOW_HOST},
-            {"baseline": 100.0, "twin": 100.0, "candidate": 160.0},
-        ),
-    ],
-    ids=["the champion's twin", "the library's twin"],
-)
-def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(arms, counted_us):
-    timer = Bursts(arms)
-    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
-    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
-    assert refused is None
-    assert {arm: median(found.wall_us(arm)) for arm in arms} == counted_us
-
-
-def concluded_in_two_looks(first: list[CallTiming], then: list[CallTiming], share_again: float = 1.0):
-    """Conclude on a candidate of which the first two rounds by the clock find one thing, and the next eight another."""
-    timer = Bursts({}, share_again)
-    looks = iter((first, then))
-    timer._by_clock = lambda *_, **__: Samples({"baseline": [timing()] * 2, "candidate": next(looks)})
-    samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
-    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0))
-    assert next(looks, None) is None
-    return samples, found, refused
-
-
-HELD_UP = timing(clock_us=200.0, host_us=30.0)
-"""A burst during which the host ran something else."""
-
-
-@pytest.mark.parametrize(
-    "first", [[SLOW_HOST] * 2, [timing(), HELD_UP]], ids=["a busy host", "a host that was held up"]
-)
-def test_a_host_that_was_slow_for_a_moment_changes_nothing(first):
-    samples, found, refused = concluded_in_two_looks(first, [timing()] * 8)
-    assert (found, refused) == (samples, None)
-
-
-def test_the_second_look_refuses_what_a_busy_host_hid_from_the_first():
-    *_, refused = concluded_in_two_looks([SLOW_HOST] * 2, [HELD_UP] * 8)
-    assert refused is not None
-    assert refused.status is EvaluationStatus.REWARD_HACK
-    assert "where its events did not see it" in refused.message
-
-
-def test_who_spares_its_work_in_the_second_look_alone_is_refused():
-    *_, refused = concluded_in_two_looks([SLOW_HOST] * 2, [timing(events_us=5.0, clock_us=90.0)] * 8, share_again=0.1)
-    assert refused is not None
-    assert "calls in a row take less than one" in refused.message
-
-
-@pytest.mark.parametrize(
-    ("candidate", "words"),
-    [
-        (timing(events_us=2.0, clock_us=460.0), "where its events did not see it"),
-        (timing(clock_us=40.0), "calls in a row take less than one"),
-        (timing(late_us=900.0), "still busy after the answer"),
-    ],
-    ids=["work on a side stream", "a flush that was skipped", "work after the answer"],
-)
-def test_work_that_events_do_not_show_is_refused(candidate, words):
-    *_, refused, _ = concluded(candidate)
-    assert refused.status is EvaluationStatus.REWARD_HACK
-    assert words in refused.message
-
-
-@dataclass
-class Traffic:
-    """A card between which and the host so much goes, in turns: a copy out, then a copy in."""
-
-    bytes_per_s: float | None
-    is_leaving: bool = False
-
-    def since(self, start_s: float) -> None: ...
-
-    def attend(self) -> None: ...
-
-    def traffic_bytes_per_s(self) -> tuple[float, float] | None:
-        time.sleep(0.04)
-        self.is_leaving = not self.is_leaving
-        if self.bytes_per_s is None:
-            return None
-        return (self.bytes_per_s, 3e7) if self.is_leaving else (3e7, self.bytes_per_s)
-
-
-BUSY_HOST = timing(events_us=9000.0, clock_us=9100.0, host_us=8000.0)
-
-
-@pytest.mark.parametrize(
-    ("candidate", "exchanged", "is_refused"),
-    [
-        (BUSY_HOST, 1e9, True),
-        (BUSY_HOST, 1e6, False),
-        (BUSY_HOST, None, False),
-        (timing(events_us=9000.0, clock_us=9100.0, host_us=300.0), 1e9, False),
-        (timing(events_us=100.0, clock_us=160.0, host_us=150.0), 1e9, False),
-    ],
-    ids=["computes there", "launches much", "nothing is counted", "waits for its copies", "a short call"],
-)
-def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchanged, is_refused):
-    arms = {"baseline": timing(), "candidate": candidate}
-    timer = Bursts(arms)
-    timer._watch = Traffic(exchanged)
-    timer._long = lambda *_: time.sleep(0.01)
-    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
-    _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
-    assert (refused is not None) == is_refused
-    if refused is not None:
-        assert refused.status is EvaluationStatus.REWARD_HACK
-        assert "it computes on the processor" in refused.message
-
-
-def concluded_where_contents_come_again(share: float, found: Comparison = MATCHES):
-    arms = {"baseline": timing(), "candidate": timing(events_us=6.0, clock_us=9.0)}
-    timer = Bursts(arms, share, found)
-    samples = Samples({arm: [timing(events_us=15.0)] * 8 for arm in arms}, PROCESS_RESOLUTION)
-    return timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))[1]
-
-
-def test_who_is_quicker_where_contents_come_again_is_refused():
-    refused = concluded_where_contents_come_again(0.4)
-    assert refused is not None
-    assert refused.status is EvaluationStatus.REWARD_HACK
-    assert "0.40 of its time where contents come again within a burst" in refused.message
-
-
-def test_who_skips_whatever_comes_late_in_a_burst_is_found_by_its_results():
-    wrong = Comparison(EvaluationStatus.INCORRECT_NUMERICAL, MATCHES.correctness, "off")
-    assert concluded_where_contents_come_again(1.0, wrong) is wrong
-
-
-def test_who_is_slow_in_short_bursts_whatever_their_contents_is_not():
-    assert concluded_where_contents_come_again(0.9) is None
-
-
-def test_a_clock_that_the_librarys_calls_beat_too_accuses_nobody():
-    *_, refused, _ = concluded(timing(clock_us=1.0), baseline=timing(clock_us=1.0))
-    assert refused is None
-
-
-def test_one_late_answer_is_an_accident():
-    arms = {"baseline": timing(), "candidate": timing()}
-    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
-    samples.visits["candidate"][3] = timing(late_us=900.0)
-    assert Bursts(arms).conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))[1] is None
 
 
 class Loops(BurstTimer):
@@ -351,28 +134,37 @@ def test_a_look_changes_all_of_what_it_calls_with():
     assert set(stage.changes) == {"all"}
 
 
-def test_contents_come_often_within_a_burst_and_others_once_at_its_end():
+def test_contents_come_often_in_a_long_burst_and_others_once_at_its_end():
     timer, stage, desk = visiting()
-    bursts = []
 
-    def claiming(arm, bindings):
-        bursts.append(bindings)
-        return timing(), [10.0] * 200 + [3.0] * 200 + [10.0]
+    def claiming(arm, bindings, *, hold_us):
+        timer.bursts.append(bindings)
+        return CallTiming(wall_us=4e4, cpu_us=4e3), [10.0] * 199 + [3.0] * 200 + [10.0]
 
     timer._burst = claiming
-    share, found = timer._share_again(stage, desk)
-    assert (share, found) == (pytest.approx(0.3), MATCHES)
-    ((*again, new),) = bursts
-    assert len(again) == 400
+    found, checked = timer._long(stage, desk, Overhead(0.0))
+    assert (found.wall_us, found.new_us) == (3.0, 10.0)
+    ((*again, new),) = timer.bursts
+    assert len(again) == 399
     assert set(again) == {0, 1} - {new}
+    assert checked == new
     assert sorted(stage.prepared) == [0, 1]
-    assert stage.changes == ["a_block"] * 2
+    assert set(stage.changes) == {"a_block"}
 
 
-def test_what_is_checked_of_such_a_burst_came_once():
+def test_a_long_burst_of_three_calls_ends_with_a_new_one():
     timer, stage, desk = visiting()
-    checked = []
-    stage.check = lambda desk, chosen, *, quick: checked.append(chosen)
-    for _ in range(8):
-        timer._share_again(stage, desk)
-    assert checked == [burst[-1] for burst in timer.bursts]
+    desk.call_us = 1e6
+    timer._long(stage, desk, Overhead(0.0))
+    ((*again, new),) = timer.bursts
+    assert len(again) == 2
+    assert new not in again
+
+
+@pytest.mark.parametrize(("name", "is_checked"), [("candidate", True), ("incumbent", False), ("baseline", False)])
+def test_results_of_a_long_burst_are_checked_for_who_is_judged(name, is_checked):
+    wrong = refused_as_hack("wrong")
+    timer, stage = Loops({name: 100.0}, once_us=400.0), Stage(wrong)
+    desk = Desk(name, call_us=120.0, slots=[Slot(binding, None) for binding in range(stage.n_sets)])
+    _, found = timer._by_clock(stage, {name: desk}, Overhead(0.0), n_rounds=2)
+    assert (found is wrong) == is_checked
