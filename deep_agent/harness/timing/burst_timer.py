@@ -50,10 +50,10 @@ _HOLD_US: Final = (200.0, 5000.0)
 RMS norm took 135 to 326 us by events in 48 visits without it, and 135 to 137 us in 16 with it; its host, just woken,
 took 250 to 600 us a call."""
 _HOLD_FACTOR: Final = 1.5
-_EMPTYINGS: Final = (4, 48)
-_EMPTYINGS_HELD_US: Final = 2000.0
-"""What emptying takes is told from bursts of two lengths. The device is held for as long as the host takes to queue the longer one: by
-the clock of an H200 without that, emptying took 48 to 98 us, which takes the device 66."""
+_EMPTYINGS: Final = (4, 80)
+_EMPTYINGS_HELD_US: Final = 1000.0
+"""What emptying takes is told from bursts of two lengths. The device is held until the host has a lead that it keeps: by the
+clock of an H200 without that, emptying took 48 to 98 us, which takes the device 65."""
 _EMPTYINGS_TIMED: Final = 4
 _BUSY_HOST_US: Final = 500.0
 """A host that works this long a call may do what the device should; launching seldom takes it."""
@@ -89,7 +89,8 @@ class BurstTimer:
         return self._emptying(arm)
 
     def _emptying(self, arm: Arm) -> Overhead:
-        few_us, many_us = (min(self._emptyings_us(arm, n) for _ in range(_EMPTYINGS_TIMED)) for n in _EMPTYINGS)
+        timed = [[self._emptyings_us(arm, n) for n in _EMPTYINGS] for _ in range(_EMPTYINGS_TIMED)]
+        few_us, many_us = map(min, zip(*timed, strict=True))
         few, many = _EMPTYINGS
         call_us = max(many_us - few_us, 0.0) / (many - few)
         return Overhead(visit_us=max(few_us - few * call_us, 0.0), call_us=call_us)
@@ -207,11 +208,13 @@ class BurstTimer:
             overhead = self._emptying(desks["baseline"].arm)
         second, wrong = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
         refused = wrong or hidden_work(samples, second) or self._audit_host(second, stage, desks["candidate"], overhead)
-        if refused is not None or (agree(samples, second) and spared_work(second) is None):
+        if refused is not None or (agree(samples, second) and spared_work(samples, second) is None):
             return samples, refused
-        # Two rounds may have met a host that others kept busy: more of them decide.
+        # Two rounds may have met a host that others kept busy, as may what emptying was found to take: more of them decide.
+        with blaming("baseline"):
+            overhead = self._emptying(desks["baseline"].arm)
         second, wrong = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
-        refused = wrong or hidden_work(samples, second) or spared_work(second)
+        refused = wrong or hidden_work(samples, second) or spared_work(samples, second)
         if refused is not None or agree(samples, second):
             return samples, refused
         return counting_by_clock(samples, second), None

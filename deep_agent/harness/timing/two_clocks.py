@@ -20,8 +20,9 @@ AGREEMENT: Final = 1.1
 """The two clocks agree up to this ratio, and the slack."""
 AGREEMENT_SLACK_US: Final = 4.0
 """For gaps between launches."""
-SPARED_SHARE: Final = 0.6
-"""Of its time on new contents: who takes less, beside the library's share, where contents come again has spared itself the work."""
+SPARED_SHARE: Final = 0.7
+"""Of its time on new contents: who takes less where contents come again has spared itself the work. On an H200 honest
+candidates took 0.93 and more, one that skips what it knows 0.43 and 0.53."""
 HOST_SHARE: Final = 0.6
 """Of the wall time that a calling process must have worked to count as the reason."""
 _SPARED_SLACK_US: Final = 1.0
@@ -62,16 +63,21 @@ def counting_by_clock(short: Samples, long: Samples) -> Samples:
 
 
 def hidden_work(short: Samples, long: Samples) -> Comparison | None:
-    """Refuse a candidate whose work events did not see, that worked after its answer, or that empties no cache."""
-    return _late(short) or _unseen(short, long) or _not_emptied(long)
+    """Refuse a candidate whose work events did not see, or that worked after its answer."""
+    return _late(short) or _unseen(short, long)
 
 
-def spared_work(long: Samples) -> Comparison | None:
-    """Refuse a candidate that takes less for contents that came before in a burst than for new ones."""
-    again_us, new_us = _again_us(long, "candidate"), median(one.new_us for one in long.visits["candidate"])
-    # The first call with some memory costs its page tables, and costs the library as much.
-    usual = min(median(one.wall_us / one.new_us for one in long.visits["baseline"]), 1.0)
-    if again_us + _SPARED_SLACK_US >= SPARED_SHARE * usual * new_us:
+def spared_work(short: Samples, long: Samples) -> Comparison | None:
+    """Refuse a candidate that takes less for contents that came before in a burst than for new ones, or that empties no cache."""
+    return _spared(short, long) or _not_emptied(long)
+
+
+def _spared(short: Samples, long: Samples) -> Comparison | None:
+    # A host only adds. In short bursts it does where calls wait for their device, in long ones where it is slow with what
+    # it has not touched for a while: the least of all is what the device takes.
+    again_us = min(one.wall_us for one in long.visits["candidate"])
+    new_us = min(median(short.wall_us("candidate")), *(one.new_us for one in long.visits["candidate"]))
+    if again_us + _SPARED_SLACK_US >= SPARED_SHARE * new_us:
         return None
     return refused_as_hack(
         f"calls in a row take less than one: {again_us / new_us:.2f} of its time where contents come again within "

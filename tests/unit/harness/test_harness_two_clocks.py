@@ -1,7 +1,7 @@
 """What the two clocks over bursts on a device come to; the bursts themselves need a device."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from statistics import median
 from types import SimpleNamespace
@@ -99,6 +99,15 @@ def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(a
     found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     assert refused is None
     assert {arm: median(found.wall_us(arm)) for arm in arms} == counted_us
+
+
+def concluded_in_one_look(first: list[CallTiming]):
+    """Conclude on a candidate on which the first two rounds by the clock find enough."""
+    timer = Bursts({})
+    timer._by_clock = lambda *_, n_rounds: (Samples({"baseline": [timing()] * n_rounds, "candidate": first}), None)
+    samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
+    assert len(first) == 2
+    return samples, *timer.conclude(samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0))
 
 
 def concluded_in_two_looks(first: list[CallTiming], then: list[CallTiming]):
@@ -215,13 +224,24 @@ def test_a_fair_share_of_the_time_of_new_contents_is_no_reason(events_us):
     assert (found, refused) == (samples, None)
 
 
-def test_who_was_quicker_for_a_moment_is_not_refused():
-    samples, found, refused = concluded_in_two_looks([SPARING] * 2, [timing()] * 8)
+@pytest.mark.parametrize(
+    "first", [SPARING, timing(clock_us=1.0)], ids=["quicker", "with what emptying takes found too long"]
+)
+def test_who_was_quicker_for_a_moment_is_not_refused(first):
+    samples, found, refused = concluded_in_two_looks([first] * 2, [timing()] * 8)
     assert (found, refused) == (samples, None)
 
 
-def test_new_contents_that_cost_the_library_as_much_accuse_nobody():
-    samples, found, refused, _ = concluded(SPARING, baseline=replace(SPARING, late_us=250.0))
+@pytest.mark.parametrize(
+    "long",
+    [
+        timing(events_us=100.0, clock_us=104.0, new_us=400.0),
+        timing(events_us=60.0, clock_us=64.0, new_us=70.0),
+    ],
+    ids=["a host that is slow with what it has not touched", "a host that is woken late in short bursts"],
+)
+def test_a_host_that_is_slow_where_contents_are_new_accuses_nobody(long):
+    samples, found, refused = concluded_in_one_look([long] * 2)
     assert (found, refused) == (samples, None)
 
 
