@@ -1,5 +1,7 @@
 """Which calls bursts have, in which order, and what is made of their times; the bursts themselves need a device."""
 
+import array
+import os
 from dataclasses import dataclass
 from random import Random
 
@@ -8,6 +10,7 @@ import pytest
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk, Slot
 from deep_agent.harness.arms.arm import CallTiming
+from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.burst_timer import BurstTimer
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
@@ -20,6 +23,7 @@ MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0
 class Device:
     l2_bytes: int = 50 * 2**20
     uuid: str = "GPU-none"
+    clearing_code: bytes = b"machine code"
 
     def settle(self) -> None: ...
 
@@ -168,3 +172,25 @@ def test_results_of_a_long_burst_are_checked_for_who_is_judged(name, is_checked)
     desk = Desk(name, call_us=120.0, slots=[Slot(binding, None) for binding in range(stage.n_sets)])
     _, found = timer._by_clock(stage, {name: desk}, Overhead(0.0), n_rounds=2)
     assert (found is wrong) == is_checked
+
+
+class Asked:
+    """An arm that keeps what it is asked, and claims 10 us for every call of a burst."""
+
+    def __init__(self) -> None:
+        self.verbs: list[Verb] = []
+
+    def ask(self, verb, payload, fds=(), *, timeout_s):
+        self.verbs.append(verb)
+        if verb is Verb.BURST:
+            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"])).tobytes(), 0)
+        return CallTiming(wall_us=100.0, cpu_us=10.0)
+
+
+def test_each_arm_gets_what_empties_its_cache_before_its_first_burst():
+    timer = BurstTimer(Device(), Random(1))
+    one, other = Asked(), Asked()
+    for arm in (one, one, other):
+        assert timer._burst(arm, [7, 8])[1] == [10.0, 10.0]
+    assert one.verbs == [Verb.CLEAR, Verb.BURST, Verb.BURST]
+    assert other.verbs == [Verb.CLEAR, Verb.BURST]
