@@ -143,7 +143,7 @@ def test_contents_come_often_in_a_long_burst_and_others_once_at_its_end():
 
     def claiming(arm, bindings, *, hold_us):
         timer.bursts.append(bindings)
-        return CallTiming(wall_us=4e4, cpu_us=4e3), [10.0] * 199 + [3.0] * 200 + [10.0]
+        return CallTiming(wall_us=4e4, cpu_us=4e3), [10.0] * 220 + [3.0] * 179 + [10.0]
 
     timer._burst = claiming
     found, checked = timer._long(stage, desk, Overhead(0.0))
@@ -172,6 +172,27 @@ def test_results_of_a_long_burst_are_checked_for_who_is_judged(name, is_checked)
     desk = Desk(name, call_us=120.0, slots=[Slot(binding, None) for binding in range(stage.n_sets)])
     _, found = timer._by_clock(stage, {name: desk}, Overhead(0.0), n_rounds=2)
     assert (found is wrong) == is_checked
+
+
+class Emptyings(BurstTimer):
+    """Empties in 65 us, after what a burst costs once; others keep the host busy at every burst but one of each length."""
+
+    def __init__(self) -> None:
+        super().__init__(Device(), Random(1))
+        self.lengths: list[int] = []
+
+    def _burst(self, arm, bindings, *, empties=True, hold_us=0.0):
+        self.lengths.append(len(bindings))
+        disturbed_us = 0.0 if self.lengths.count(len(bindings)) == 3 else 700.0
+        return CallTiming(wall_us=500.0 + hold_us + 65.0 * len(bindings) + disturbed_us, cpu_us=1.0), [1.0]
+
+
+def test_what_emptying_takes_is_told_from_the_least_of_each_length():
+    timer = Emptyings()
+    found = timer.overhead("baseline")
+    assert (found.call_us, found.visit_us) == (pytest.approx(65.0), pytest.approx(500.0))
+    few, many = sorted(set(timer.lengths))
+    assert timer.lengths == [few, many] * 4
 
 
 class Asked:

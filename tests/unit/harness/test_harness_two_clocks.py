@@ -27,12 +27,14 @@ class Bursts(BurstTimer):
         self._scripted = by_clock
         self._wrong = wrong
         self.n_rounds: list[int] = []
+        self.n_calibrated = 0
 
     def _by_clock(self, stage, desks, overhead, *, n_rounds):
         self.n_rounds.append(n_rounds)
         return Samples({arm: [self._scripted[arm]] * n_rounds for arm in desks}), self._wrong
 
     def _emptying(self, arm):
+        self.n_calibrated += 1
         return Overhead(0.0)
 
 
@@ -53,12 +55,13 @@ def concluded(candidate: CallTiming, baseline: CallTiming | None = None):
 def test_events_count_where_the_clock_agrees():
     samples, found, refused, timer = concluded(timing())
     assert (found, refused) == (samples, None)
-    assert len(timer.n_rounds) == 1
+    assert len(timer.n_rounds) == timer.n_calibrated == 1
 
 
 def test_the_clock_counts_for_every_arm_where_a_host_was_busy_all_along():
-    _, found, refused, _ = concluded(timing(clock_us=160.0, host_us=150.0))
+    _, found, refused, timer = concluded(timing(clock_us=160.0, host_us=150.0))
     assert refused is None
+    assert len(timer.n_rounds) == timer.n_calibrated == 2
     assert set(found.wall_us("candidate")) == {160.0}
     assert set(found.wall_us("baseline")) == {100.0}
     assert found.resolution == PROCESS_RESOLUTION
