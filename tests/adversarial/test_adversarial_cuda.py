@@ -17,10 +17,11 @@ BUILDS_AT_ONCE = 12
 
 
 IN_VAIN = {
+    "finishes_on_a_side_stream": ("kHonest = false", "kHonest = true"),
     "works_beside_the_emptying": (
         "// An honest one waits here.",
         "cudaEventRecord(begun, stream), cudaStreamWaitEvent(side, begun, 0);",
-    )
+    ),
 }
 """By specimen, what makes it honest."""
 

@@ -56,10 +56,13 @@ class CallTiming:
     """Processor time since the previous request's answer, when nothing was asked of it."""
     second_us: float = 0.0
     """The call by the judge's clock over a whole burst, where `wall_us` is by events on the device."""
+    whole_us: float = 0.0
+    """The call by events from one emptying of the cache to the next: what runs beside it, or after its answer, counts."""
     new_us: float = 0.0
     """The call with inputs new to a burst, where `wall_us` is with inputs that came often in it; both by events."""
     late_us: float = 0.0
-    """What a tiny kernel of the judge's took right after the answer: long while the arm's device work goes on."""
+    """What the device took to come to rest after a burst, and a tiny kernel of the judge's right after the answer: long while
+    the arm's device work goes on."""
 
 
 class ArmFailed(Exception):

@@ -69,7 +69,7 @@ class ArmProcess:
         self._bindings: dict[int, _Binding] = {}
         self._clearing: Clearing | None = None
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        """Before and after a call; kept, since making them takes the host as long as many a launch."""
+        """Before and after a call or two other things; kept, since making them takes the host as long as many a launch."""
         self._settings = _settings()
 
     def serve(self) -> None:
@@ -143,17 +143,21 @@ class ArmProcess:
     def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
         """Call with each binding in turn; `empties` empties the L2 before each, and no binding is the emptying alone.
 
-        Each call is timed by events, which the judge believes only where they agree with its own clock. The device is
-        held for `hold_us` first, so that calls lie queued when it comes to them, and events see no waiting for the host.
+        Each call is timed by events, and so is the whole, with one more emptying at its end: no kernel that runs on a stream
+        of its own escapes that, because none runs beside an emptying. What the device still does then is timed too. The
+        judge believes events only where they agree with its own clock. The device is held for `hold_us` first, so that calls
+        lie queued when it comes to them, and events see no waiting for the host.
         """
         assert self._clearing is not None, "a burst comes after CLEAR"
         clearing = self._clearing if payload["empties"] else None
         numbers = payload["bindings"]
-        while len(self._events) < len(numbers):
+        while len(self._events) < len(numbers) + 2:
             self._events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
         forbid_persisting_lines()
         if clearing is not None and payload["hold_us"]:
             clearing.hold(payload["hold_us"])
+        (first, last), (_, settled) = self._events[len(numbers) : len(numbers) + 2]
+        first.record()
         for number, (before, after) in zip(numbers, self._events, strict=False):
             if clearing is not None:
                 clearing.empty()
@@ -161,10 +165,16 @@ class ArmProcess:
             if number is not None:
                 self._invoke(self._bindings[number])
             after.record()
+        if clearing is not None:
+            clearing.empty()
+        last.record()
+        torch.cuda.synchronize()
+        settled.record()
         torch.cuda.synchronize()
         if persisting_bytes():
             raise FormError(Finding.CHANGED_SETTINGS, "kept a part of the L2 cache back, which a flush does not empty")
-        times = array.array("d", [before.elapsed_time(after) * 1e3 for before, after in self._events[: len(numbers)]])
+        timed = [*self._events[: len(numbers)], (first, last), (last, settled)]
+        times = array.array("d", [before.elapsed_time(after) * 1e3 for before, after in timed])
         os.pwrite(fds[0], times.tobytes(), 0)
         os.close(fds[0])
 

@@ -1,8 +1,8 @@
 """Times bursts of calls on a CUDA device. Reads the judge's clock through the arm; loads torch.
 
-Events on the arm's stream time each call by itself, finely. A short burst holds the device until its calls lie queued:
-its host has just woken, and without that events would see the device wait for it. But events are written by a process
-that is believed in nothing. So in the end every arm runs some bursts that are long enough for the judge's own clock,
+Events on the arm's stream time each call by itself, finely, and each burst as a whole, which what runs on other streams
+does not escape. A short burst holds the device until its calls lie queued: its host has just woken, and without that
+events would see the device wait for it. But events are written by a process that is believed in nothing. So in the end every arm runs some bursts that are long enough for the judge's own clock,
 less what emptying the cache takes on a trusted arm. The two must agree. Where they do not, either the host was busy all
 along, and the judge's clock counts for every arm, or the device did work that the events did not see.
 """
@@ -32,10 +32,12 @@ from deep_agent.harness.timing.two_clocks import (
     CLOCK_BURST_US,
     HOST_SHARE,
     agree,
+    counted_us,
     counting_by_clock,
     hidden_work,
     n_calls_in,
     spared_work,
+    with_all_that_ran,
 )
 from deep_agent.problem.evaluation import SustainedTiming
 
@@ -45,15 +47,15 @@ _MOST_BURSTS: Final = 3
 """Bursts of a visit: before each, contents change, and no burst meets the same contents twice."""
 _CLOCK_ROUNDS: Final = 2
 _CLOCK_ROUNDS_IN_DOUBT: Final = 8
-_HOLD_US: Final = (200.0, 5000.0)
+_HOLD_US: Final = (200.0, 20_000.0)
 """The least and most that the device is held for a short burst to be queued. On an H200, torch.compile's backward pass of
 RMS norm took 135 to 326 us by events in 48 visits without it, and 135 to 137 us in 16 with it; its host, just woken,
 took 250 to 600 us a call."""
 _HOLD_FACTOR: Final = 1.5
-_EMPTYINGS: Final = (4, 80)
+_EMPTYINGS: Final = 16
 _EMPTYINGS_HELD_US: Final = 1000.0
-"""What emptying takes is told from bursts of two lengths. The device is held until the host has a lead that it keeps: by the
-clock of an H200 without that, emptying took 48 to 98 us, which takes the device 65."""
+"""What emptying takes is told by a trusted arm's events, while the device is held: by the clock of an H200 it came out as
+48 to 98 us without that, and as 63 to 74 with it."""
 _EMPTYINGS_TIMED: Final = 4
 _BUSY_HOST_US: Final = 500.0
 """A host that works this long a call may do what the device should; launching seldom takes it."""
@@ -67,6 +69,17 @@ PROCESS_RESOLUTION: Final = 0.003
 """Sixty pairs of one kernel on an H200 lay from 1.0005 to 1.0027, each to 0.0005 and all on one side: two processes
 that run the same code on the same memory differ by that much, whatever the number of rounds."""
 BURST_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an arm's events say of a burst."""
+
+    calls_us: list[float]
+    whole_us: float
+    """From the end of the hold to the end of an emptying that follows the last call; there is one more of them than calls."""
+    settling_us: float
+    """From there until the device has nothing left to do, and the host knows."""
 
 
 class BurstTimer:
@@ -84,22 +97,22 @@ class BurstTimer:
         self._since_s = time.monotonic()
 
     def overhead(self, arm: Arm) -> Overhead:
-        """Time emptying the cache, alone and by the judge's clock."""
+        """Time emptying the cache by the events of an arm that is trusted, and the rest of a burst by the judge's clock."""
         self._since_s = time.monotonic()
         return self._emptying(arm)
 
     def _emptying(self, arm: Arm) -> Overhead:
-        timed = [[self._emptyings_us(arm, n) for n in _EMPTYINGS] for _ in range(_EMPTYINGS_TIMED)]
-        few_us, many_us = map(min, zip(*timed, strict=True))
-        few, many = _EMPTYINGS
-        call_us = max(many_us - few_us, 0.0) / (many - few)
-        return Overhead(visit_us=max(few_us - few * call_us, 0.0), call_us=call_us)
+        bursts = [self._emptyings(arm) for _ in range(_EMPTYINGS_TIMED)]
+        whole_us = min(claims.whole_us for _, claims in bursts)
+        burst_us = min(timing.wall_us for timing, _ in bursts)
+        return Overhead(
+            visit_us=max(burst_us - _EMPTYINGS_HELD_US - whole_us, 0.0), call_us=whole_us / (_EMPTYINGS + 1)
+        )
 
-    def _emptyings_us(self, arm: Arm, n_emptyings: int) -> float:
+    def _emptyings(self, arm: Arm) -> tuple[CallTiming, Claims]:
         # The device has just worked for the judge, as it has before every visit.
         self._device.touch()
-        timing, _ = self._burst(arm, [None] * n_emptyings, hold_us=_EMPTYINGS_HELD_US)
-        return timing.wall_us - _EMPTYINGS_HELD_US
+        return self._burst(arm, [None] * _EMPTYINGS, hold_us=_EMPTYINGS_HELD_US)
 
     def visit(
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
@@ -118,7 +131,7 @@ class BurstTimer:
     def look(self, stage: Stage, desk: Desk, overhead: Overhead, *, change: Change) -> tuple[float, int]:
         """Time one burst in which no input set comes twice."""
         timing, order = self._once_each(stage, desk, overhead, change=change)
-        return timing.wall_us, self._chance.choice(order)
+        return counted_us(timing), self._chance.choice(order)
 
     def _once_each(
         self, stage: Stage, desk: Desk, overhead: Overhead, *, change: Change
@@ -143,9 +156,9 @@ class BurstTimer:
         sets = self._chance.sample(range(stage.n_sets), k=stage.n_sets)
         new, known = sets[:n_new], sets[n_new:]
         order = [*self._chance.choices(known, k=n_again), *new]
-        timing, claimed_us = self._timed(stage, desk, overhead, order, change="a_block")
-        often_us, new_us = claimed_us[n_again // 2 : n_again], claimed_us[n_again:]
-        return replace(timing, wall_us=median(often_us), new_us=median(new_us)), self._chance.choice(new)
+        timing, calls_us = self._timed(stage, desk, overhead, order, change="a_block")
+        again_us, new_us = map(_lower_quartile, (calls_us[:n_again], calls_us[n_again:]))
+        return replace(timing, wall_us=again_us, new_us=new_us), self._chance.choice(new)
 
     def _timed(
         self, stage: Stage, desk: Desk, overhead: Overhead, order: list[int], *, change: Change, hold_us: float = 0.0
@@ -155,37 +168,40 @@ class BurstTimer:
             stage.prepare(desk, index, change=change)
         self._device.settle()
         bindings: list[int | None] = [desk.slots[index].binding for index in order]
-        timing, claimed_us = self._burst(desk.arm, bindings, hold_us=hold_us)
+        timing, claims = self._burst(desk.arm, bindings, hold_us=hold_us)
         started_ns = time.perf_counter_ns()
         self._device.touch()
-        late_us = (time.perf_counter_ns() - started_ns) / 1e3
-        call_us, n_calls = median(claimed_us), len(order)
+        late_us = claims.settling_us + (time.perf_counter_ns() - started_ns) / 1e3
+        call_us, n_calls = median(claims.calls_us), len(order)
         seen = replace(
             timing,
             wall_us=call_us,
             cpu_us=timing.cpu_us / n_calls,
-            second_us=max((timing.wall_us - overhead.visit_us) / n_calls - overhead.call_us, 0.01 * call_us),
+            second_us=max((timing.wall_us - overhead.visit_us - hold_us) / n_calls - overhead.call_us, 0.01 * call_us),
             late_us=late_us,
+            whole_us=(claims.whole_us - (n_calls + 1) * overhead.call_us) / n_calls,
         )
-        return seen, claimed_us
+        return seen, claims.calls_us
 
     def _burst(
         self, arm: Arm, bindings: list[int | None], *, empties: bool = True, hold_us: float = 0.0
-    ) -> tuple[CallTiming, list[float]]:
+    ) -> tuple[CallTiming, Claims]:
         if arm not in self._ready:
             self._make_ready(arm)
         claims = os.memfd_create("deep-agent-claims", os.MFD_CLOEXEC)
         try:
             payload = {"bindings": bindings, "empties": empties, "hold_us": hold_us}
             timing = arm.ask(Verb.BURST, payload, [claims], timeout_s=BURST_TIMEOUT_S)
-            claimed_us = array.array("d", os.pread(claims, 8 * len(bindings), 0))
+            *calls_us, whole_us, settling_us = array.array("d", os.pread(claims, 8 * (len(bindings) + 2), 0))
         except ValueError as error:
             raise ArmFailed("the times it claims for a burst are torn.") from error
         finally:
             os.close(claims)
-        if len(claimed_us) != len(bindings) or not all(isfinite(one) and one > 0 for one in claimed_us):
+        if len(calls_us) != len(bindings) or not all(
+            isfinite(one) and one > 0 for one in (*calls_us, whole_us, settling_us)
+        ):
             raise ArmFailed("the times it claims for a burst are none.")
-        return timing, list(claimed_us)
+        return timing, Claims(calls_us, whole_us, settling_us)
 
     def _make_ready(self, arm: Arm) -> None:
         code = base64.b64encode(self._device.clearing_code).decode()
@@ -209,14 +225,14 @@ class BurstTimer:
         second, wrong = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
         refused = wrong or hidden_work(samples, second) or self._audit_host(second, stage, desks["candidate"], overhead)
         if refused is not None or (agree(samples, second) and spared_work(samples, second) is None):
-            return samples, refused
+            return with_all_that_ran(samples), refused
         # Two rounds may have met a host that others kept busy, as may what emptying was found to take: more of them decide.
         with blaming("baseline"):
             overhead = self._emptying(desks["baseline"].arm)
         second, wrong = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
         refused = wrong or hidden_work(samples, second) or spared_work(samples, second)
         if refused is not None or agree(samples, second):
-            return samples, refused
+            return with_all_that_ran(samples), refused
         return counting_by_clock(samples, second), None
 
     def sustain(
@@ -321,6 +337,11 @@ def _most_exchanged(watch: CardWatch, seconds: float) -> float:
             break
         leaving, entering = max(leaving, found[0]), max(entering, found[1])
     return min(leaving, entering)
+
+
+def _lower_quartile(times_us: list[float]) -> float:
+    """A quarter of the times are below; whoever spares himself more calls than that is found by it."""
+    return sorted(times_us)[len(times_us) // 4]
 
 
 def _hold_us(desk: Desk, n_calls: int) -> float:

@@ -11,7 +11,7 @@ from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk, Slot
 from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.sandbox.wire import Verb
-from deep_agent.harness.timing.burst_timer import BurstTimer
+from deep_agent.harness.timing.burst_timer import BurstTimer, Claims
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 from deep_agent.problem.trace import Correctness, EvaluationStatus
@@ -34,6 +34,7 @@ class Loops(BurstTimer):
     """Answers a burst with what so many calls of each arm take, and once more for asking."""
 
     host_us = 1.0
+    whole_us = 1.0
 
     def __init__(self, call_us: dict[str, float], once_us: float) -> None:
         super().__init__(Device(), Random(1))
@@ -47,7 +48,8 @@ class Loops(BurstTimer):
         self.held_us.append(hold_us)
         self.bursts.append(bindings)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
-        return CallTiming(wall_us=wall_us, cpu_us=self.host_us * len(bindings)), [1.0] * len(bindings)
+        timing = CallTiming(wall_us=wall_us, cpu_us=self.host_us * len(bindings))
+        return timing, Claims([1.0] * len(bindings), whole_us=len(bindings) * self.whole_us, settling_us=20.0)
 
 
 class Stage:
@@ -107,7 +109,7 @@ def test_no_burst_of_a_visit_meets_the_same_contents_twice():
     assert set(stage.changes) == {"a_block"}
 
 
-@pytest.mark.parametrize(("host_us", "held_us"), [(1.0, 200.0), (300.0, 900.0), (80_000.0, 5000.0)])
+@pytest.mark.parametrize(("host_us", "held_us"), [(1.0, 200.0), (300.0, 900.0), (80_000.0, 20_000.0)])
 def test_the_device_is_held_for_as_long_as_the_host_takes_to_queue_a_burst(host_us, held_us):
     timer, stage, desk = visiting()
     timer.host_us = host_us
@@ -143,7 +145,7 @@ def test_contents_come_often_in_a_long_burst_and_others_once_at_its_end():
 
     def claiming(arm, bindings, *, hold_us):
         timer.bursts.append(bindings)
-        return CallTiming(wall_us=4e4, cpu_us=4e3), [10.0] * 220 + [3.0] * 179 + [10.0]
+        return CallTiming(wall_us=4e4, cpu_us=4e3), Claims([10.0] * 270 + [3.0] * 129 + [10.0], 4e4, 20.0)
 
     timer._burst = claiming
     found, checked = timer._long(stage, desk, Overhead(0.0))
@@ -175,24 +177,38 @@ def test_results_of_a_long_burst_are_checked_for_who_is_judged(name, is_checked)
 
 
 class Emptyings(BurstTimer):
-    """Empties in 65 us, after what a burst costs once; others keep the host busy at every burst but one of each length."""
+    """Empties in 65 us, after what a burst costs once; others keep the host busy at every burst but one."""
 
     def __init__(self) -> None:
         super().__init__(Device(), Random(1))
-        self.lengths: list[int] = []
+        self.n_bursts = 0
 
     def _burst(self, arm, bindings, *, empties=True, hold_us=0.0):
-        self.lengths.append(len(bindings))
-        disturbed_us = 0.0 if self.lengths.count(len(bindings)) == 3 else 700.0
-        return CallTiming(wall_us=500.0 + hold_us + 65.0 * len(bindings) + disturbed_us, cpu_us=1.0), [1.0]
+        self.n_bursts += 1
+        n_emptyings = len(bindings) + 1
+        slow_us = 0.0 if self.n_bursts == 3 else 7.0
+        timing = CallTiming(wall_us=500.0 + hold_us + (65.0 + slow_us) * n_emptyings, cpu_us=1.0)
+        return timing, Claims([1.0] * len(bindings), (65.0 + slow_us) * n_emptyings, 20.0)
 
 
-def test_what_emptying_takes_is_told_from_the_least_of_each_length():
-    timer = Emptyings()
-    found = timer.overhead("baseline")
+def test_what_emptying_takes_is_the_least_of_a_few_bursts():
+    found = Emptyings().overhead("baseline")
     assert (found.call_us, found.visit_us) == (pytest.approx(65.0), pytest.approx(500.0))
-    few, many = sorted(set(timer.lengths))
-    assert timer.lengths == [few, many] * 4
+
+
+def test_all_that_ran_in_a_burst_is_shared_among_its_calls():
+    timer, stage, desk = visiting()
+    timer.whole_us = 170.0
+    found, _ = timer.visit(stage, desk, Overhead(visit_us=400.0, call_us=65.0), check=False)
+    assert found.wall_us == 1.0
+    # Two calls, and three emptyings.
+    assert found.whole_us == pytest.approx((2 * 170.0 - 3 * 65.0) / 2)
+    assert timer.look(stage, desk, Overhead(visit_us=400.0, call_us=65.0), change="all")[0] == found.whole_us - 2.0
+
+
+def test_a_device_that_comes_to_rest_late_is_late():
+    timer, stage, desk = visiting()
+    assert timer.visit(stage, desk, Overhead(0.0), check=False)[0].late_us >= 20.0
 
 
 class Asked:
@@ -204,7 +220,7 @@ class Asked:
     def ask(self, verb, payload, fds=(), *, timeout_s):
         self.verbs.append(verb)
         if verb is Verb.BURST:
-            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"])).tobytes(), 0)
+            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"]) + [90.0, 20.0]).tobytes(), 0)
         return CallTiming(wall_us=100.0, cpu_us=10.0)
 
 
@@ -212,6 +228,6 @@ def test_each_arm_gets_what_empties_its_cache_before_its_first_burst():
     timer = BurstTimer(Device(), Random(1))
     one, other = Asked(), Asked()
     for arm in (one, one, other):
-        assert timer._burst(arm, [7, 8])[1] == [10.0, 10.0]
+        assert timer._burst(arm, [7, 8])[1] == Claims([10.0, 10.0], 90.0, 20.0)
     assert one.verbs == [Verb.CLEAR, Verb.BURST, Verb.BURST]
     assert other.verbs == [Verb.CLEAR, Verb.BURST]

@@ -38,9 +38,14 @@ class Bursts(BurstTimer):
         return Overhead(0.0)
 
 
-def timing(events_us=100.0, clock_us=104.0, host_us=30.0, late_us=250.0, new_us=None) -> CallTiming:
+def timing(events_us=100.0, clock_us=104.0, host_us=30.0, late_us=250.0, new_us=None, whole_us=None) -> CallTiming:
     return CallTiming(
-        wall_us=events_us, cpu_us=host_us, second_us=clock_us, late_us=late_us, new_us=new_us or events_us
+        wall_us=events_us,
+        cpu_us=host_us,
+        second_us=clock_us,
+        late_us=late_us,
+        whole_us=whole_us or events_us,
+        new_us=new_us or events_us,
     )
 
 
@@ -102,6 +107,59 @@ def test_the_clock_counts_for_a_champion_and_its_twin_but_not_for_the_librarys(a
     found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     assert refused is None
     assert {arm: median(found.wall_us(arm)) for arm in arms} == counted_us
+
+
+FINISHES_LATER = timing(whole_us=150.0)
+"""Works on beside its call, on a stream of its own."""
+
+
+@pytest.mark.parametrize(
+    ("arms", "counted_us"),
+    [
+        (
+            {"baseline": timing(), "twin": FINISHES_LATER, "candidate": FINISHES_LATER},
+            {"baseline": 100.0, "twin": 100.0, "candidate": 148.0},
+        ),
+        (
+            {"baseline": timing(), "incumbent": FINISHES_LATER, "twin": FINISHES_LATER, "candidate": timing()},
+            {"baseline": 100.0, "incumbent": 148.0, "twin": 148.0, "candidate": 100.0},
+        ),
+    ],
+    ids=["the library's twin", "the champion's twin"],
+)
+def test_what_runs_beside_a_call_counts_but_for_the_library(arms, counted_us):
+    timer = Bursts(arms)
+    samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
+    found, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
+    assert refused is None
+    assert {arm: median(found.wall_us(arm)) for arm in arms} == counted_us
+    assert found.resolution == PROCESS_RESOLUTION
+
+
+@pytest.mark.parametrize(("late", "counted_us"), [(8, 100.0), (7, 148.0)], ids=["always", "when its host is late"])
+def test_what_the_librarys_calls_leave_to_the_emptying_is_no_candidates_fault(late, counted_us):
+    arms = {"baseline": timing(), "candidate": FINISHES_LATER}
+    samples = Samples({arm: [FINISHES_LATER] * 8 for arm in arms}, PROCESS_RESOLUTION)
+    samples.visits["baseline"][late:] = [timing()] * (8 - late)
+    found, _ = Bursts(arms).conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
+    assert set(found.wall_us("candidate")) == {counted_us}
+    assert set(found.wall_us("baseline")) == {100.0}
+
+
+def test_a_burst_that_others_held_up_adds_nothing():
+    samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
+    samples.visits["candidate"][3] = timing(whole_us=160.0)
+    found, _ = Bursts({"baseline": timing(), "candidate": timing()}).conclude(
+        samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0)
+    )
+    assert set(found.wall_us("candidate")) == {100.0}
+
+
+def test_the_clock_counts_no_less_than_all_that_ran():
+    hidden = timing(clock_us=120.0, host_us=110.0, whole_us=300.0)
+    _, found, refused, _ = concluded(hidden)
+    assert refused is None
+    assert set(found.wall_us("candidate")) == {298.0}
 
 
 def concluded_in_one_look(first: list[CallTiming]):
