@@ -57,7 +57,7 @@ class CallTiming:
     second_us: float = 0.0
     """The call by the judge's clock over a whole burst, where `wall_us` is by events on the device."""
     whole_us: float = 0.0
-    """The call by events from one emptying of the cache to the next: what runs beside it, or after its answer, counts."""
+    """The call's share, by events, of a burst with all that ran in it, less the emptyings of the cache."""
     new_us: float = 0.0
     """The call with inputs new to a burst, where `wall_us` is with inputs that came often in it; both by events."""
     late_us: float = 0.0

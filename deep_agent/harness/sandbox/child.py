@@ -143,8 +143,8 @@ class ArmProcess:
     def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
         """Call with each binding in turn; `empties` empties the L2 before each, and no binding is the emptying alone.
 
-        Each call is timed by events, and so is the whole, with one more emptying at its end: no kernel that runs on a stream
-        of its own escapes that, because none runs beside an emptying. What the device still does then is timed too. The
+        Each call is timed by events, and so is the whole, with one more emptying at its end: kernels on other streams that
+        begin before that show in it, because none runs beside an emptying. What the device still does then is timed too. The
         judge believes events only where they agree with its own clock. The device is held for `hold_us` first, so that calls
         lie queued when it comes to them, and events see no waiting for the host.
         """

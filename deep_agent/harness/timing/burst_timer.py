@@ -1,9 +1,9 @@
 """Times bursts of calls on a CUDA device. Reads the judge's clock through the arm; loads torch.
 
-Events on the arm's stream time each call by itself, finely, and each burst as a whole, which what runs on other streams
-does not escape. A short burst holds the device until its calls lie queued: its host has just woken, and without that
-events would see the device wait for it. But events are written by a process that is believed in nothing. So in the end every arm runs some bursts that are long enough for the judge's own clock,
-less what emptying the cache takes on a trusted arm. The two must agree. Where they do not, either the host was busy all
+Events on the arm's stream time each call by itself, finely, and each burst as a whole, for the sake of kernels on other
+streams. A short burst holds the device until its calls lie queued: its host has just woken, and without that events
+would see the device wait for it. But events are written by a process that is believed in nothing. So in the end every
+arm runs some bursts that are long enough for the judge's own clock, less what emptying the cache takes on a trusted arm. The two must agree. Where they do not, either the host was busy all
 along, and the judge's clock counts for every arm, or the device did work that the events did not see.
 """
 
@@ -103,11 +103,10 @@ class BurstTimer:
 
     def _emptying(self, arm: Arm) -> Overhead:
         bursts = [self._emptyings(arm) for _ in range(_EMPTYINGS_TIMED)]
-        whole_us = min(claims.whole_us for _, claims in bursts)
-        burst_us = min(timing.wall_us for timing, _ in bursts)
-        return Overhead(
-            visit_us=max(burst_us - _EMPTYINGS_HELD_US - whole_us, 0.0), call_us=whole_us / (_EMPTYINGS + 1)
-        )
+        # A pair of events around nothing is no part of it: the time of a call holds one too.
+        call_us = min(claims.whole_us - sum(claims.calls_us) for _, claims in bursts) / (_EMPTYINGS + 1)
+        visit_us = min(timing.wall_us - claims.whole_us for timing, claims in bursts) - _EMPTYINGS_HELD_US
+        return Overhead(visit_us=max(visit_us, 0.0), call_us=call_us)
 
     def _emptyings(self, arm: Arm) -> tuple[CallTiming, Claims]:
         # The device has just worked for the judge, as it has before every visit.
@@ -173,13 +172,14 @@ class BurstTimer:
         self._device.touch()
         late_us = claims.settling_us + (time.perf_counter_ns() - started_ns) / 1e3
         call_us, n_calls = median(claims.calls_us), len(order)
+        emptyings_us = (n_calls + 1) * overhead.call_us
         seen = replace(
             timing,
             wall_us=call_us,
             cpu_us=timing.cpu_us / n_calls,
-            second_us=max((timing.wall_us - overhead.visit_us - hold_us) / n_calls - overhead.call_us, 0.01 * call_us),
+            second_us=max((timing.wall_us - hold_us - overhead.visit_us - emptyings_us) / n_calls, 0.01 * call_us),
             late_us=late_us,
-            whole_us=(claims.whole_us - (n_calls + 1) * overhead.call_us) / n_calls,
+            whole_us=(claims.whole_us - emptyings_us) / n_calls,
         )
         return seen, claims.calls_us
 

@@ -18,11 +18,11 @@ from deep_agent.harness.timing.timers import refused_as_hack
 
 CLOCK_BURST_US: Final = 50_000.0
 """Device time of a burst for the judge's clock: what a burst costs once is then a few per cent of it."""
-AGREEMENT: Final = 1.1
+_AGREEMENT: Final = 1.1
 """The two clocks agree up to this ratio, and the slack."""
-AGREEMENT_SLACK_US: Final = 4.0
+_AGREEMENT_SLACK_US: Final = 4.0
 """For gaps between launches."""
-SPARED_SHARE: Final = 0.7
+_SPARED_SHARE: Final = 0.7
 """Of its time on new contents: who takes less where contents come again has spared itself the work. On an H200 honest
 candidates took 0.93 and more, one that skips what it knows 0.43 and 0.53."""
 HOST_SHARE: Final = 0.6
@@ -47,7 +47,7 @@ def n_calls_in(burst_us: float, call_us: float | None) -> int:
 
 
 def counted_us(timing: CallTiming) -> float:
-    """What a call of one short burst counts as by events: all that ran from one emptying of the cache to the next, if more."""
+    """What a call of one short burst counts as by events: its share of all that ran, if more."""
     return timing.wall_us + max(_beside_us(timing) - _BESIDE_SLACK_US, 0.0)
 
 
@@ -106,7 +106,7 @@ def _spared(short: Samples, long: Samples) -> Comparison | None:
     # it has not touched for a while: the least of all is what the device takes.
     again_us = min(one.wall_us for one in long.visits["candidate"])
     new_us = min(median(short.wall_us("candidate")), *(one.new_us for one in long.visits["candidate"]))
-    if again_us + _SPARED_SLACK_US >= SPARED_SHARE * new_us:
+    if again_us + _SPARED_SLACK_US >= _SPARED_SHARE * new_us:
         return None
     return refused_as_hack(
         f"calls in a row take less than one: {again_us / new_us:.2f} of its time where contents come again within "
@@ -148,13 +148,13 @@ def _not_emptied(long: Samples) -> Comparison | None:
 
 
 def _is_possible(long: Samples, arm: str) -> bool:
-    return _by_clock(long, arm) >= _again_us(long, arm) / 2 - AGREEMENT_SLACK_US
+    return _by_clock(long, arm) >= _again_us(long, arm) / 2 - _AGREEMENT_SLACK_US
 
 
 def _is_seen(by_events_us: float, by_clock_us: float) -> bool:
     """Whether events saw all that the judge's clock found of a call in a long burst."""
     once_us = _BURST_SLACK_US / n_calls_in(CLOCK_BURST_US, by_events_us)
-    return by_clock_us <= AGREEMENT * by_events_us + AGREEMENT_SLACK_US + once_us
+    return by_clock_us <= _AGREEMENT * by_events_us + _AGREEMENT_SLACK_US + once_us
 
 
 def _beside_us(timing: CallTiming) -> float:

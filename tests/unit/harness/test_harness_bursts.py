@@ -185,10 +185,10 @@ class Emptyings(BurstTimer):
 
     def _burst(self, arm, bindings, *, empties=True, hold_us=0.0):
         self.n_bursts += 1
-        n_emptyings = len(bindings) + 1
         slow_us = 0.0 if self.n_bursts == 3 else 7.0
-        timing = CallTiming(wall_us=500.0 + hold_us + (65.0 + slow_us) * n_emptyings, cpu_us=1.0)
-        return timing, Claims([1.0] * len(bindings), (65.0 + slow_us) * n_emptyings, 20.0)
+        whole_us = (65.0 + slow_us) * (len(bindings) + 1) + 1.5 * len(bindings)
+        timing = CallTiming(wall_us=500.0 + slow_us + hold_us + whole_us, cpu_us=1.0)
+        return timing, Claims([1.5] * len(bindings), whole_us, 20.0)
 
 
 def test_what_emptying_takes_is_the_least_of_a_few_bursts():
@@ -204,6 +204,13 @@ def test_all_that_ran_in_a_burst_is_shared_among_its_calls():
     # Two calls, and three emptyings.
     assert found.whole_us == pytest.approx((2 * 170.0 - 3 * 65.0) / 2)
     assert timer.look(stage, desk, Overhead(visit_us=400.0, call_us=65.0), change="all")[0] == found.whole_us - 2.0
+
+
+def test_the_clock_takes_off_an_emptying_more_than_there_are_calls():
+    timer, stage, desk = visiting()
+    desk.call_us = 1e6
+    timing, _ = timer._long(stage, desk, Overhead(visit_us=400.0, call_us=10.0))
+    assert timing.second_us == pytest.approx((3 * 100.0 - 4 * 10.0) / 3)
 
 
 def test_a_device_that_comes_to_rest_late_is_late():

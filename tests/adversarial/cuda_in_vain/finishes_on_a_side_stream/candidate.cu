@@ -53,17 +53,21 @@ static void Run(TensorView input, TensorView output) {
   cudaStream_t stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(device.device_type, device.device_id));
   if (rows * n == 0) return;
   static cudaStream_t side = nullptr;
-  static cudaEvent_t begun;
+  static cudaEvent_t begun, done;
   if (!side) {
     cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking);
     cudaEventCreateWithFlags(&begun, cudaEventDisableTiming);
+    cudaEventCreateWithFlags(&done, cudaEventDisableTiming);
   }
   const int64_t first = rows / 4 + 1, rest = rows - first;
   cudaEventRecord(begun, stream);
   softmax<<<first, 256, 0, stream>>>(x, y, n);
   if (rest == 0 || (came_often(x) && !kHonest)) return;
   cudaStreamWaitEvent(side, begun, 0);
-  softmax<<<rest, 256, 0, kHonest ? stream : side>>>(x + first * n, y + first * n, n);
+  softmax<<<rest, 256, 0, side>>>(x + first * n, y + first * n, n);
+  if (!kHonest) return;
+  cudaEventRecord(done, side);
+  cudaStreamWaitEvent(stream, done, 0);
 }
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(run, Run);
