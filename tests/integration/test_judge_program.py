@@ -84,6 +84,18 @@ def test_the_librarys_compiler_takes_outputs_of_several_types(judge, tmp_path):
     assert {one.name: one.failure for one in found.baselines} == {"eager": "", "torch_compile": ""}
 
 
+def test_results_that_are_single_numbers_are_judged_as_any_other(judge, tmp_path):
+    reference = "def run(x):\n    return x.square().mean(), (x > 0).sum()\n"
+    outputs = {"mean": {"shape": [], "dtype": "float32"}, "above": {"shape": [], "dtype": "int64"}}
+    folder = problem(tmp_path, reference, outputs=outputs)
+    same = "def run(x):\n    return x.square().mean(), int((x > 0).sum())\n"
+    request = EvaluationRequest(problem_dir=folder, solution=python_solution(same), device="cpu")
+    found = judge.evaluate(request)
+    assert found.passed, found.message
+    wrong = "def run(x):\n    return x.square().mean(), int((x > 0).sum()) + 1\n"
+    assert not judge.evaluate(request.model_copy(update={"solution": python_solution(wrong)})).passed
+
+
 def test_a_choice_of_baselines_is_kept_and_a_wrong_library_call_is_told(judge, tmp_path):
     wrong = python_solution(SOFTMAX.replace("(x, -1)", "(x, 0)"))
     found = judge.characterize(problem(tmp_path), "cpu", choice=BaselineChoice(names=("eager",), library=wrong))

@@ -27,6 +27,8 @@ Change: TypeAlias = Literal["nothing", "a_block", "all"]
 """What of the inputs differs from those of the set's last call."""
 BIND_TIMEOUT_S: Final = 30.0
 CALL_TIMEOUT_S: Final = 10.0
+WORD_VALUES: Final = 2**32
+"""Sums of results are taken modulo this."""
 FIRST_CALL_TIMEOUT_S: Final = 120.0
 """For the first calls of a Python solution, which may compile."""
 _FINDING_STATUS: Final = {
@@ -74,6 +76,8 @@ class Desk:
     """What a call took of the host then, which says how long the device must be held for the next burst to lie queued."""
     collects: bool = False
     """Whether the solution returns its results."""
+    witnessed: dict[int, float] = field(default_factory=dict)
+    """By input set, what the results of the latest burst summed to when its last emptying of the cache had ended."""
     call_timeout_s: float = CALL_TIMEOUT_S
 
     @property
@@ -173,6 +177,7 @@ class Stage:
         self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None, change: Change = "a_block"
     ) -> tuple[CallTiming, int]:
         """Change, poison, flush and call once; the timing and the input set used, a given one unchanged. Raises ArmFailed."""
+        desk.witnessed = {}
         chosen = self._chance.randrange(len(self._sets)) if index is None else index
         self.prepare(desk, chosen, change=change if index is None else "nothing")
         self.place.settle()
@@ -214,9 +219,23 @@ class Stage:
                 return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it changed its inputs")
             if expected is None:
                 expected = self.reference(list(self._sets[chosen].arguments.values()))
-            return self._compare(outputs, expected, quick=quick)
+            found = self._compare(outputs, expected, quick=quick)
+            return self._late(desk, chosen) or found if found.matches else found
         finally:
             desk.arm.thaw()
+
+    def _late(self, desk: Desk, chosen: int) -> Comparison | None:
+        """Refuse results that were not there yet when a burst was over."""
+        # Where results are returned, those of one call are here. The others go with it, being checked for so little.
+        seen = [one for one in desk.witnessed if one == chosen or not desk.collects]
+        if not seen:
+            return None
+        sums = torch.stack([desk.slots[one].outputs.word_sum() for one in seen]).tolist()
+        n_late = sum(held % WORD_VALUES != desk.witnessed[one] for one, held in zip(seen, sums, strict=True))
+        if not n_late:
+            return None
+        words = f"it worked on behind its answer: {n_late} of {len(seen)} results changed after their burst was over"
+        return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), words)
 
     def _collect(self, desk: Desk, chosen: int) -> None:
         """Have the results copied out. An untrusted arm finds its inputs gone: it must have worked in the call."""

@@ -61,8 +61,7 @@ class CallTiming:
     new_us: float = 0.0
     """The call with inputs new to a burst, where `wall_us` is with inputs that came often in it; both by events."""
     late_us: float = 0.0
-    """What the device took to come to rest after a burst, and a tiny kernel of the judge's right after the answer: long while
-    the arm's device work goes on."""
+    """What a tiny kernel of the judge's took right after the answer to a burst: long while the arm's device work goes on."""
 
 
 class ArmFailed(Exception):

@@ -11,6 +11,7 @@ import torch
 
 from deep_agent.harness.arms.memory import DeviceMemory, HostMemory, Region
 from deep_agent.harness.sandbox.clearing import clearing_code
+from deep_agent.harness.sandbox.witness import witness_code
 from deep_agent.problem.dtype import DType
 
 Specs = Mapping[str, tuple[tuple[int, ...], DType]]
@@ -114,7 +115,8 @@ class CudaDevice:
         alike = (self.name, self.architecture, found.multi_processor_count, self.memory_bytes, torch.version.cuda)
         self.fingerprint = hashlib.sha256(json.dumps(alike).encode()).hexdigest()
         self._tiny = torch.zeros(1, device=self.torch_device)
-        self.clearing_code = clearing_code()
+        self.arm_kernels = {"clearing": clearing_code(), "witness": witness_code()}
+        """Machine code of what arms run between calls, by name."""
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
         """Give an exported block of device memory; `sealed` is a request to arms, which a copy checks."""

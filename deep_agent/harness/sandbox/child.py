@@ -4,8 +4,6 @@ Everything in this process is believed in nothing: it holds no reference, expect
 clock that counts. Candidate and baseline arms run the same code.
 """
 
-import array
-import base64
 import contextlib
 import mmap
 import os
@@ -20,8 +18,8 @@ import torch
 
 from deep_agent.harness.sandbox import artefact
 from deep_agent.harness.sandbox.artefact import Argument, RegionBytes, argument, load_function
-from deep_agent.harness.sandbox.clearing import Clearing
-from deep_agent.harness.sandbox.driver import DeviceBlock, forbid_persisting_lines, persisting_bytes, wait_by_sleeping
+from deep_agent.harness.sandbox.bursts import Bursts
+from deep_agent.harness.sandbox.driver import DeviceBlock, persisting_bytes, wait_by_sleeping
 from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send_reply
 
 MAX_LOG_BYTES: Final = 16 * 1024
@@ -67,9 +65,7 @@ class ArmProcess:
         self._destination_passing = True
         self._output_names: tuple[str, ...] = ()
         self._bindings: dict[int, _Binding] = {}
-        self._clearing: Clearing | None = None
-        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        """Before and after a call or two other things; kept, since making them takes the host as long as many a launch."""
+        self._bursts: Bursts | None = None
         self._settings = _settings()
 
     def serve(self) -> None:
@@ -114,8 +110,8 @@ class ArmProcess:
                 self._inspect()
             case Verb.OPEN:
                 _open_device(payload["device"])
-            case Verb.CLEAR:
-                self._clearing = Clearing(base64.b64decode(payload["code"]), payload["n_bytes"])
+            case Verb.EQUIP:
+                self._bursts = Bursts(payload["kernels"], payload["n_bytes"])
             case _:
                 pass
 
@@ -141,52 +137,34 @@ class ArmProcess:
             binding.returned = self._function(*binding.inputs)
 
     def _burst(self, payload: dict[str, Any], fds: list[int]) -> None:
-        """Call with each binding in turn; `empties` empties the L2 before each, and no binding is the emptying alone.
-
-        Each call is timed by events, and so is the whole, with one more emptying at its end: kernels on other streams that
-        begin before that show in it, because none runs beside an emptying. What the device still does then is timed too. The
-        judge believes events only where they agree with its own clock. The device is held for `hold_us` first, so that calls
-        lie queued when it comes to them, and events see no waiting for the host.
-        """
-        assert self._clearing is not None, "a burst comes after CLEAR"
-        clearing = self._clearing if payload["empties"] else None
+        """Call with each binding in turn, and write down what that took and left."""
+        assert self._bursts is not None, "a burst comes after EQUIP"
         numbers = payload["bindings"]
-        while len(self._events) < len(numbers) + 2:
-            self._events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
-        forbid_persisting_lines()
-        if clearing is not None and payload["hold_us"]:
-            clearing.hold(payload["hold_us"])
-        (first, last), (_, settled) = self._events[len(numbers) : len(numbers) + 2]
-        first.record()
-        for number, (before, after) in zip(numbers, self._events, strict=False):
-            if clearing is not None:
-                clearing.empty()
-            before.record()
-            if number is not None:
-                self._invoke(self._bindings[number])
-            after.record()
-        if clearing is not None:
-            clearing.empty()
-        last.record()
-        torch.cuda.synchronize()
-        settled.record()
-        torch.cuda.synchronize()
+        calls = {number: partial(self._invoke, self._bindings[number]) for number in numbers if number is not None}
+        results = [partial(self._results, self._bindings[number]) for number in calls]
+        claims = self._bursts.run(
+            [calls.get(number) for number in numbers], results, empties=payload["empties"], hold_us=payload["hold_us"]
+        )
         if persisting_bytes():
             raise FormError(Finding.CHANGED_SETTINGS, "kept a part of the L2 cache back, which a flush does not empty")
-        timed = [*self._events[: len(numbers)], (first, last), (last, settled)]
-        times = array.array("d", [before.elapsed_time(after) * 1e3 for before, after in timed])
-        os.pwrite(fds[0], times.tobytes(), 0)
+        os.pwrite(fds[0], claims, 0)
         os.close(fds[0])
 
     def _collect(self, binding: _Binding) -> None:
-        returned, binding.returned = binding.returned, None
         if self._destination_passing:
             return
-        for expected, actual in zip(binding.outputs, self._as_sequence(returned), strict=True):
-            _check_form(expected, actual)
+        for expected, actual in zip(binding.outputs, self._results(binding), strict=True):
             expected.copy_(actual)
+        binding.returned = None
         if binding.on_device:
             torch.cuda.synchronize()
+
+    def _results(self, binding: _Binding) -> list[torch.Tensor]:
+        """Give what the latest call of a binding left, of the form that is declared; raises FormError."""
+        if self._destination_passing:
+            return binding.outputs
+        results = self._as_sequence(binding.returned)
+        return [_of_form(expected, actual) for expected, actual in zip(binding.outputs, results, strict=True)]
 
     def _inspect(self) -> None:
         now = _settings()
@@ -215,9 +193,10 @@ def _told(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, trace, limit=-6))
 
 
-def _check_form(expected: torch.Tensor, actual: object) -> None:
+def _of_form(expected: torch.Tensor, actual: object) -> torch.Tensor:
+    """Give a result as a tensor like the declared one; raises FormError where it is none."""
     if isinstance(actual, bool | int | float) and expected.ndim == 0:
-        return
+        return torch.tensor(actual).to(expected)
     if not isinstance(actual, torch.Tensor) or type(actual) is not torch.Tensor:
         raise FormError(Finding.WRONG_TYPE, f"returned {type(actual).__name__} where a plain tensor is declared")
     if tuple(actual.shape) != tuple(expected.shape):
@@ -228,6 +207,7 @@ def _check_form(expected: torch.Tensor, actual: object) -> None:
         )
     if actual.dtype != expected.dtype:
         raise FormError(Finding.WRONG_DTYPE, f"returned {actual.dtype}, declared {expected.dtype}")
+    return actual
 
 
 def _settings() -> dict[str, object]:

@@ -40,13 +40,13 @@ class Verb(IntEnum):
     NOTHING = 6
     """Answer at once; what a request costs by itself."""
     BURST = 7
-    """Call once with each of several bindings, back to back, and wait for the device; descriptors: a file for the times it claims."""
+    """Call once with each of several bindings, back to back, and wait for the device; descriptors: a file for what it claims of it."""
     INSPECT = 8
     """Say whether the process-wide settings are as they were before the artefact was loaded."""
     OPEN = 9
     """Open a context on a device; payload: its number."""
-    CLEAR = 10
-    """Get ready to empty the L2 in bursts; payload: the kernel that does it, and how much it reads."""
+    EQUIP = 10
+    """Get ready for bursts; payload: the kernels that empty the L2 and sum results, and how much the first reads."""
 
 
 class Finding(IntEnum):

@@ -32,6 +32,7 @@ from deep_agent.harness.timing.two_clocks import (
     CLOCK_BURST_US,
     HOST_SHARE,
     agree,
+    by_clock_us,
     counted_us,
     counting_by_clock,
     hidden_work,
@@ -78,8 +79,8 @@ class Claims:
     calls_us: list[float]
     whole_us: float
     """From the end of the hold to the end of an emptying that follows the last call; there is one more of them than calls."""
-    settling_us: float
-    """From there until the device has nothing left to do, and the host knows."""
+    sums: list[float]
+    """What the results of each binding sum to then, in the order of their first calls."""
 
 
 class BurstTimer:
@@ -170,7 +171,8 @@ class BurstTimer:
         timing, claims = self._burst(desk.arm, bindings, hold_us=hold_us)
         started_ns = time.perf_counter_ns()
         self._device.touch()
-        late_us = claims.settling_us + (time.perf_counter_ns() - started_ns) / 1e3
+        late_us = (time.perf_counter_ns() - started_ns) / 1e3
+        desk.witnessed = dict(zip(dict.fromkeys(order), claims.sums, strict=True))
         call_us, n_calls = median(claims.calls_us), len(order)
         emptyings_us = (n_calls + 1) * overhead.call_us
         seen = replace(
@@ -192,21 +194,21 @@ class BurstTimer:
         try:
             payload = {"bindings": bindings, "empties": empties, "hold_us": hold_us}
             timing = arm.ask(Verb.BURST, payload, [claims], timeout_s=BURST_TIMEOUT_S)
-            *calls_us, whole_us, settling_us = array.array("d", os.pread(claims, 8 * (len(bindings) + 2), 0))
+            n_calls, n_results = len(bindings), len(set(bindings) - {None})
+            claimed = array.array("d", os.pread(claims, 8 * (n_calls + 1 + n_results), 0))
         except ValueError as error:
             raise ArmFailed("the times it claims for a burst are torn.") from error
         finally:
             os.close(claims)
-        if len(calls_us) != len(bindings) or not all(
-            isfinite(one) and one > 0 for one in (*calls_us, whole_us, settling_us)
-        ):
+        times_us, sums = claimed[: n_calls + 1], claimed[n_calls + 1 :]
+        if len(claimed) != n_calls + 1 + n_results or not all(isfinite(one) and one > 0 for one in times_us):
             raise ArmFailed("the times it claims for a burst are none.")
-        return timing, Claims(calls_us, whole_us, settling_us)
+        return timing, Claims(times_us[:n_calls].tolist(), times_us[n_calls], sums.tolist())
 
     def _make_ready(self, arm: Arm) -> None:
-        code = base64.b64encode(self._device.clearing_code).decode()
+        kernels = {name: base64.b64encode(code).decode() for name, code in self._device.arm_kernels.items()}
         n_bytes = FLUSH_CACHES * self._device.l2_bytes
-        arm.ask(Verb.CLEAR, {"code": code, "n_bytes": n_bytes}, timeout_s=BURST_TIMEOUT_S)
+        arm.ask(Verb.EQUIP, {"kernels": kernels, "n_bytes": n_bytes}, timeout_s=BURST_TIMEOUT_S)
         self._ready.add(arm)
 
     def conclude(
@@ -223,7 +225,8 @@ class BurstTimer:
         with blaming("baseline"):
             overhead = self._emptying(desks["baseline"].arm)
         second, wrong = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
-        refused = wrong or hidden_work(samples, second) or self._audit_host(second, stage, desks["candidate"], overhead)
+        refused = wrong or hidden_work(samples, second)
+        refused = refused or self._audit_host(samples, second, stage, desks["candidate"], overhead)
         if refused is not None or (agree(samples, second) and spared_work(samples, second) is None):
             return with_all_that_ran(samples), refused
         # Two rounds may have met a host that others kept busy, as may what emptying was found to take: more of them decide.
@@ -259,12 +262,14 @@ class BurstTimer:
         bindings: list[int | None] = [desk.slots[index].binding for index in order]
         self._device.settle()
         before_j = self._energy_j()
-        n_calls, wall_us = 0, 0.0
+        n_calls, wall_us, sums = 0, 0.0, list[float]()
         while wall_us < seconds * 1e6:
             self._attend()
-            wall_us += max(self._burst(desk.arm, bindings, empties=False)[0].wall_us - overhead.visit_us, 1.0)
-            n_calls += len(order)
+            timing, claims = self._burst(desk.arm, bindings, empties=False)
+            wall_us += max(timing.wall_us - overhead.visit_us, 1.0)
+            n_calls, sums = n_calls + len(order), claims.sums
         after_j = self._energy_j()
+        desk.witnessed = dict(zip(dict.fromkeys(order), sums, strict=True))
         call_j = None if before_j is None or after_j is None else max(after_j - before_j, 0.0) / n_calls
         return _Run(wall_us / n_calls, call_j, wall_us / 1e6, order[-1])
 
@@ -292,23 +297,33 @@ class BurstTimer:
                     return found, checked
         return found, None
 
-    def _audit_host(self, second: Samples, stage: Stage, desk: Desk, overhead: Overhead) -> Comparison | None:
-        """Refuse a candidate whose host is busy all along while data go there and back: it computes there."""
-        visits = second.visits["candidate"]
-        host_us, wall_us = (median(one.cpu_us for one in visits), median(one.second_us for one in visits))
-        if self._watch is None or host_us < max(HOST_SHARE * wall_us, _BUSY_HOST_US):
+    def _audit_host(
+        self, short: Samples, long: Samples, stage: Stage, desk: Desk, overhead: Overhead
+    ) -> Comparison | None:
+        """Refuse a candidate whose host is busy all along while data go there and back: it computes there.
+
+        In short bursts it may do so while the device is held, which no clock shows. It can leave that out of long ones,
+        where contents come again, so those do not clear it.
+        """
+        seen_us = {
+            median(one.cpu_us for one in short.visits["candidate"]): median(short.wall_us("candidate")),
+            median(one.cpu_us for one in long.visits["candidate"]): by_clock_us(long, "candidate"),
+        }
+        busy_us = [host for host, wall in seen_us.items() if host >= max(HOST_SHARE * wall, _BUSY_HOST_US)]
+        if self._watch is None or not busy_us:
             return None
+        host_us = max(busy_us)
         with ThreadPoolExecutor(1) as pool:
             least_s, most_s = _WATCHED_S
-            watched_s = min(max(_WATCHED_CALLS * wall_us / 1e6, least_s), most_s)
+            watched_s = min(max(_WATCHED_CALLS * host_us / 1e6, least_s), most_s)
             counting = pool.submit(_most_exchanged, self._watch, watched_s)
             while not counting.done():
-                self._long(stage, desk, overhead)
+                self._once_each(stage, desk, overhead, change="a_block")
         exchanged = counting.result()
         if exchanged < _EXCHANGED_BYTES_PER_S:
             return None
         return refused_as_hack(
-            f"it computes on the processor: {host_us:.0f} us of its {wall_us:.0f} us a call are processor time, and "
+            f"it computes on the processor: {host_us:.0f} us a call are processor time, and "
             f"{exchanged / 1e6:.0f} MB/s go to the host and back"
         )
 

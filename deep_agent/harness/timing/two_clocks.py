@@ -6,6 +6,7 @@ along, or the device did work that the events did not see, or a cache was not em
 they end with a few that do not, which tell whoever spares himself the work there.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import inf
 from statistics import median
@@ -30,7 +31,8 @@ HOST_SHARE: Final = 0.6
 _SPARED_SLACK_US: Final = 1.0
 """What events resolve."""
 _BESIDE_SLACK_US: Final = 2.0
-"""What events of a burst as a whole may find more of a call, without anything else that ran."""
+"""What events of a burst as a whole may find more of a call, without anything else that ran: on an H100 from 0.7 us less to 1.4 us
+more in 400 visits of honest candidates."""
 _FEWEST_CALLS: Final = 3
 _MOST_CALLS: Final = 400
 _BURST_SLACK_US: Final = 1500.0
@@ -46,22 +48,18 @@ def n_calls_in(burst_us: float, call_us: float | None) -> int:
     return min(max(int(burst_us / call_us), _FEWEST_CALLS), _MOST_CALLS)
 
 
-def counted_us(timing: CallTiming) -> float:
-    """What a call of one short burst counts as by events: its share of all that ran, if more."""
-    return timing.wall_us + max(_beside_us(timing) - _BESIDE_SLACK_US, 0.0)
+def counted_us(timing: CallTiming, usual_us: float = 0.0) -> float:
+    """What a call of short bursts counts as by events: its share of all that ran, if that is more than is usual beside a call."""
+    return timing.wall_us + max(_beside_us(timing) - usual_us - _BESIDE_SLACK_US, 0.0)
 
 
 def with_all_that_ran(short: Samples) -> Samples:
     """Let all that ran count for who is judged. A library whose host is late is not held up by it."""
     # Lines that a call has written cost the next emptying time, on cards where reading takes longer than the least.
-    usual_us = max(min(map(_beside_us, short.visits["baseline"])), 0.0) + _BESIDE_SLACK_US
-    more_us = {
-        arm: max(median(map(_beside_us, many)) - usual_us, 0.0)
-        for arm, many in short.visits.items()
-        if arm not in _library(short)
-    }
+    # A host that is late in some visits shows too, and excuses nobody.
+    usual_us = max(_lower_quartile(map(_beside_us, short.visits["baseline"])), 0.0)
     visits = {
-        arm: [replace(one, wall_us=one.wall_us + more_us.get(arm, 0.0)) for one in many]
+        arm: many if arm in _library(short) else [replace(one, wall_us=counted_us(one, usual_us)) for one in many]
         for arm, many in short.visits.items()
     }
     return Samples(visits, short.resolution, short.device_state)
@@ -70,7 +68,7 @@ def with_all_that_ran(short: Samples) -> Samples:
 def agree(short: Samples, long: Samples) -> bool:
     """Whether events may count: both clocks tell the same of everyone whose host counts."""
     return all(
-        _is_seen(median(short.wall_us(arm)), _by_clock(long, arm))
+        _is_seen(median(short.wall_us(arm)), by_clock_us(long, arm))
         for arm in ("candidate", "incumbent")
         if arm in long.visits
     )
@@ -131,7 +129,7 @@ def _unseen(short: Samples, long: Samples) -> Comparison | None:
     if _is_seen(by_events, least.second_us) or least.cpu_us >= HOST_SHARE * least.second_us:
         return None
     return refused_as_hack(
-        f"the device worked where its events did not see it: {_by_clock(long, 'candidate'):.1f} us a call "
+        f"the device worked where its events did not see it: {by_clock_us(long, 'candidate'):.1f} us a call "
         f"by the judge's clock, {by_events:.1f} us by events"
     )
 
@@ -142,19 +140,19 @@ def _not_emptied(long: Samples) -> Comparison | None:
     if _is_possible(long, "candidate") or not _is_possible(long, "baseline"):
         return None
     return refused_as_hack(
-        f"calls in a row take less than one, without the cache emptied: {_by_clock(long, 'candidate'):.1f} us a call "
+        f"calls in a row take less than one, without the cache emptied: {by_clock_us(long, 'candidate'):.1f} us a call "
         f"by the judge's clock, {_again_us(long, 'candidate'):.1f} us by events"
     )
 
 
 def _is_possible(long: Samples, arm: str) -> bool:
-    return _by_clock(long, arm) >= _again_us(long, arm) / 2 - _AGREEMENT_SLACK_US
+    return by_clock_us(long, arm) >= _again_us(long, arm) / 2 - _AGREEMENT_SLACK_US
 
 
-def _is_seen(by_events_us: float, by_clock_us: float) -> bool:
+def _is_seen(events_us: float, clock_us: float) -> bool:
     """Whether events saw all that the judge's clock found of a call in a long burst."""
-    once_us = _BURST_SLACK_US / n_calls_in(CLOCK_BURST_US, by_events_us)
-    return by_clock_us <= _AGREEMENT * by_events_us + _AGREEMENT_SLACK_US + once_us
+    once_us = _BURST_SLACK_US / n_calls_in(CLOCK_BURST_US, events_us)
+    return clock_us <= _AGREEMENT * events_us + _AGREEMENT_SLACK_US + once_us
 
 
 def _beside_us(timing: CallTiming) -> float:
@@ -162,12 +160,18 @@ def _beside_us(timing: CallTiming) -> float:
     return timing.whole_us - timing.wall_us
 
 
+def _lower_quartile(found: Iterable[float]) -> float:
+    ordered = sorted(found)
+    return ordered[len(ordered) // 4]
+
+
 def _library(samples: Samples) -> set[str]:
     """Arms that run the library's calls."""
     return {"baseline"} if "incumbent" in samples.visits else {"baseline", "twin"}
 
 
-def _by_clock(long: Samples, arm: str) -> float:
+def by_clock_us(long: Samples, arm: str) -> float:
+    """Give an arm's time by the judge's clock."""
     return median(one.second_us for one in long.visits[arm])
 
 

@@ -4,12 +4,13 @@ import array
 import os
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 
 import pytest
 
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk, Slot
-from deep_agent.harness.arms.arm import CallTiming
+from deep_agent.harness.arms.arm import ArmFailed, CallTiming
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.burst_timer import BurstTimer, Claims
 from deep_agent.harness.timing.samples import Samples
@@ -23,7 +24,7 @@ MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0
 class Device:
     l2_bytes: int = 50 * 2**20
     uuid: str = "GPU-none"
-    clearing_code: bytes = b"machine code"
+    arm_kernels = MappingProxyType({"clearing": b"machine code", "witness": b"more of it"})
 
     def settle(self) -> None: ...
 
@@ -49,7 +50,8 @@ class Loops(BurstTimer):
         self.bursts.append(bindings)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
         timing = CallTiming(wall_us=wall_us, cpu_us=self.host_us * len(bindings))
-        return timing, Claims([1.0] * len(bindings), whole_us=len(bindings) * self.whole_us, settling_us=20.0)
+        sums = [1000.0 + binding for binding in dict.fromkeys(bindings)]
+        return timing, Claims([1.0] * len(bindings), whole_us=len(bindings) * self.whole_us, sums=sums)
 
 
 class Stage:
@@ -145,7 +147,7 @@ def test_contents_come_often_in_a_long_burst_and_others_once_at_its_end():
 
     def claiming(arm, bindings, *, hold_us):
         timer.bursts.append(bindings)
-        return CallTiming(wall_us=4e4, cpu_us=4e3), Claims([10.0] * 270 + [3.0] * 129 + [10.0], 4e4, 20.0)
+        return CallTiming(wall_us=4e4, cpu_us=4e3), Claims([10.0] * 270 + [3.0] * 129 + [10.0], 4e4, [0.0, 1.0])
 
     timer._burst = claiming
     found, checked = timer._long(stage, desk, Overhead(0.0))
@@ -188,7 +190,7 @@ class Emptyings(BurstTimer):
         slow_us = 0.0 if self.n_bursts == 3 else 7.0
         whole_us = (65.0 + slow_us) * (len(bindings) + 1) + 1.5 * len(bindings)
         timing = CallTiming(wall_us=500.0 + slow_us + hold_us + whole_us, cpu_us=1.0)
-        return timing, Claims([1.5] * len(bindings), whole_us, 20.0)
+        return timing, Claims([1.5] * len(bindings), whole_us, [])
 
 
 def test_what_emptying_takes_is_the_least_of_a_few_bursts():
@@ -213,21 +215,42 @@ def test_the_clock_takes_off_an_emptying_more_than_there_are_calls():
     assert timing.second_us == pytest.approx((3 * 100.0 - 4 * 10.0) / 3)
 
 
-def test_a_device_that_comes_to_rest_late_is_late():
+def test_what_results_summed_to_is_kept_for_their_check():
     timer, stage, desk = visiting()
-    assert timer.visit(stage, desk, Overhead(0.0), check=False)[0].late_us >= 20.0
+    desk.slots = [Slot(17, None), Slot(23, None)]
+    desk.witnessed = {5: 1.0}
+    timer.visit(stage, desk, Overhead(0.0), check=True)
+    assert desk.witnessed == {0: 1017.0, 1: 1023.0}
+
+
+def test_only_results_of_the_latest_burst_are_witnessed():
+    timer, stage, desk = visiting()
+    desk.call_us = 1e6
+    stage.n_sets = 6
+    desk.slots = [Slot(binding, None) for binding in range(stage.n_sets)]
+    timer.visit(stage, desk, Overhead(0.0), check=True)
+    assert set(desk.witnessed) == set(timer.bursts[-1])
+    assert len(desk.witnessed) == 3
+
+
+def test_results_of_calls_without_a_pause_are_witnessed_too():
+    timer, stage = Loops({"candidate": 100.0}, once_us=400.0), Stage(MATCHES)
+    desk = Desk("candidate", call_us=120.0, slots=[Slot(17, None), Slot(23, None)])
+    timer._run_on(stage, desk, Overhead(0.0), 0.1)
+    assert desk.witnessed == {0: 1017.0, 1: 1023.0}
 
 
 class Asked:
     """An arm that keeps what it is asked, and claims 10 us for every call of a burst."""
 
-    def __init__(self) -> None:
+    def __init__(self, sums: tuple[float, ...] = (7.0, 8.0)) -> None:
         self.verbs: list[Verb] = []
+        self.sums = sums
 
     def ask(self, verb, payload, fds=(), *, timeout_s):
         self.verbs.append(verb)
         if verb is Verb.BURST:
-            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"]) + [90.0, 20.0]).tobytes(), 0)
+            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"]) + [90.0, *self.sums]).tobytes(), 0)
         return CallTiming(wall_us=100.0, cpu_us=10.0)
 
 
@@ -235,6 +258,15 @@ def test_each_arm_gets_what_empties_its_cache_before_its_first_burst():
     timer = BurstTimer(Device(), Random(1))
     one, other = Asked(), Asked()
     for arm in (one, one, other):
-        assert timer._burst(arm, [7, 8])[1] == Claims([10.0, 10.0], 90.0, 20.0)
-    assert one.verbs == [Verb.CLEAR, Verb.BURST, Verb.BURST]
-    assert other.verbs == [Verb.CLEAR, Verb.BURST]
+        assert timer._burst(arm, [7, 8, 7])[1] == Claims([10.0, 10.0, 10.0], 90.0, [7.0, 8.0])
+    assert one.verbs == [Verb.EQUIP, Verb.BURST, Verb.BURST]
+    assert other.verbs == [Verb.EQUIP, Verb.BURST]
+
+
+def test_an_emptying_alone_leaves_no_results():
+    assert BurstTimer(Device(), Random(1))._burst(Asked(sums=()), [None] * 2)[1] == Claims([10.0, 10.0], 90.0, [])
+
+
+def test_an_arm_that_claims_too_little_has_failed():
+    with pytest.raises(ArmFailed, match="none"):
+        BurstTimer(Device(), Random(1))._burst(Asked(sums=(7.0,)), [7, 8])

@@ -136,7 +136,11 @@ def test_what_runs_beside_a_call_counts_but_for_the_library(arms, counted_us):
     assert found.resolution == PROCESS_RESOLUTION
 
 
-@pytest.mark.parametrize(("late", "counted_us"), [(8, 100.0), (7, 148.0)], ids=["always", "when its host is late"])
+@pytest.mark.parametrize(
+    ("late", "counted_us"),
+    [(8, 100.0), (7, 100.0), (5, 148.0)],
+    ids=["always", "all but once", "when its host is late"],
+)
 def test_what_the_librarys_calls_leave_to_the_emptying_is_no_candidates_fault(late, counted_us):
     arms = {"baseline": timing(), "candidate": FINISHES_LATER}
     samples = Samples({arm: [FINISHES_LATER] * 8 for arm in arms}, PROCESS_RESOLUTION)
@@ -152,6 +156,15 @@ def test_a_burst_that_others_held_up_adds_nothing():
     found, _ = Bursts({"baseline": timing(), "candidate": timing()}).conclude(
         samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0)
     )
+    assert median(found.wall_us("candidate")) == 100.0
+    assert set(found.wall_us("candidate")) == {100.0, 158.0}
+
+
+def test_who_works_beside_in_most_bursts_only_gains_nothing_by_the_others():
+    samples = Samples({arm: [timing()] * 8 for arm in ("baseline", "candidate")}, PROCESS_RESOLUTION)
+    samples.visits["candidate"] = [timing(events_us=20.0, whole_us=102.0)] * 5 + [timing()] * 3
+    arms = {"baseline": timing(), "candidate": timing(events_us=20.0, clock_us=24.0, whole_us=102.0)}
+    found, _ = Bursts(arms).conclude(samples, None, {arm: Desk(arm) for arm in samples.visits}, Overhead(0.0))
     assert set(found.wall_us("candidate")) == {100.0}
 
 
@@ -251,21 +264,47 @@ BUSY_HOST = timing(events_us=9000.0, clock_us=9100.0, host_us=8000.0)
         (BUSY_HOST, 1e6, False),
         (BUSY_HOST, None, False),
         (timing(events_us=9000.0, clock_us=9100.0, host_us=300.0), 1e9, False),
+        (timing(events_us=9000.0, clock_us=9100.0, host_us=3000.0), 1e9, False),
         (timing(events_us=100.0, clock_us=160.0, host_us=150.0), 1e9, False),
     ],
-    ids=["computes there", "launches much", "nothing is counted", "waits for its copies", "a short call"],
+    ids=[
+        "computes there",
+        "launches much",
+        "nothing is counted",
+        "waits for its copies",
+        "works beside the device",
+        "a short call",
+    ],
 )
 def test_a_busy_host_is_refused_where_data_go_there_and_back(candidate, exchanged, is_refused):
     arms = {"baseline": timing(), "candidate": candidate}
     timer = Bursts(arms)
     timer._watch = Traffic(exchanged)
-    timer._long = lambda *_: time.sleep(0.01)
+    timer._once_each = lambda *_, **__: time.sleep(0.01)
     samples = Samples({arm: [one] * 8 for arm, one in arms.items()}, PROCESS_RESOLUTION)
     _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
     assert (refused is not None) == is_refused
     if refused is not None:
         assert refused.status is EvaluationStatus.REWARD_HACK
         assert "it computes on the processor" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("short_host_us", "exchanged", "is_refused"),
+    [(8000.0, 1e9, True), (8000.0, 1e6, False), (300.0, 1e9, False)],
+    ids=["computes there", "launches late", "a short call"],
+)
+def test_a_host_that_is_busy_while_the_device_is_held_is_refused_too(short_host_us, exchanged, is_refused):
+    arms = {"baseline": timing(), "candidate": timing()}
+    timer = Bursts(arms)
+    timer._watch = Traffic(exchanged)
+    timer._once_each = lambda *_, **__: time.sleep(0.01)
+    samples = Samples(
+        {"baseline": [timing()] * 8, "candidate": [timing(host_us=short_host_us)] * 8}, PROCESS_RESOLUTION
+    )
+    _, refused = timer.conclude(samples, None, {arm: Desk(arm) for arm in arms}, Overhead(0.0))
+    assert (refused is not None) == is_refused
+    assert refused is None or "it computes on the processor" in refused.message
 
 
 SPARING = timing(events_us=40.0, clock_us=50.0, new_us=100.0)

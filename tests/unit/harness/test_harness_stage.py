@@ -1,0 +1,101 @@
+"""What a stage holds against results beside their values: when they came."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+import torch
+from test_harness_inputs import reference_of
+
+from deep_agent.harness.answers.input_sets import Case, make_input_set
+from deep_agent.harness.answers.stage import WORD_VALUES, Stage
+from deep_agent.harness.arms.arm import CallTiming
+from deep_agent.harness.arms.places import Host
+from deep_agent.harness.sandbox.wire import Verb
+from deep_agent.problem.trace import EvaluationStatus
+from deep_agent.problem.workload import Workload
+
+
+class OnDevice(Host):
+    """Memory in which each input set has outputs of its own, as on a card."""
+
+    index = 0
+
+
+@dataclass
+class Answering:
+    """An arm that does nothing itself: its results are written for it."""
+
+    confinement: tuple[str, ...] = ()
+    asked: list[Verb] = field(default_factory=list)
+
+    def ask(self, verb, payload, fds=(), *, timeout_s):
+        self.asked.append(verb)
+        return CallTiming(1.0, 1.0)
+
+    def freeze(self) -> None: ...
+
+    def thaw(self) -> None: ...
+
+
+@pytest.fixture
+def stage():
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}}, body="    return x * 2")
+    workload, place, chance = Workload(uuid="w", axes={"n": 5}), OnDevice(), Random(1)
+    sets = [make_input_set(reference, Case(workload), chance, place) for _ in range(3)]
+    stage = Stage(reference, workload, sets, chance, place)
+    yield stage
+    stage.close()
+
+
+def answered(stage, *, collects=False):
+    """Give a desk with the right results of a burst over all sets, and what they sum to."""
+    desk = stage.seat(Answering(), collects=collects)
+    for inputs, slot in zip(stage._sets, desk.slots, strict=True):
+        torch.mul(inputs.region.tensors["x"], 2, out=next(iter(slot.outputs.tensors.values())))
+    desk.witnessed = {one: int(slot.outputs.word_sum()) % WORD_VALUES for one, slot in enumerate(desk.slots)}
+    return desk
+
+
+@pytest.mark.parametrize("collects", [False, True])
+def test_results_that_were_there_in_time_pass(stage, collects):
+    assert stage.check(answered(stage, collects=collects), 1, quick=True).matches
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_right_results_that_came_late_are_refused_whichever_is_checked(stage, late):
+    desk = answered(stage)
+    desk.witnessed[late] ^= 1
+    found = stage.check(desk, 1, quick=True)
+    assert found.status is EvaluationStatus.REWARD_HACK
+    assert "1 of 3 results changed after their burst was over" in found.message
+
+
+@pytest.mark.parametrize(("late", "is_refused"), [(0, False), (1, True)])
+def test_of_returned_results_only_the_checked_one_is_at_hand(stage, late, is_refused):
+    desk = answered(stage, collects=True)
+    desk.witnessed[late] ^= 1
+    assert stage.check(desk, 1, quick=True).matches != is_refused
+
+
+def test_wrong_results_are_wrong_before_they_are_late(stage):
+    desk = answered(stage)
+    desk.witnessed[1] ^= 1
+    next(iter(desk.slots[1].outputs.tensors.values())).zero_()
+    assert stage.check(desk, 1, quick=True).status is EvaluationStatus.INCORRECT_NUMERICAL
+
+
+@pytest.mark.parametrize("claim", [float("nan"), float("inf"), -1.0])
+def test_a_sum_that_is_none_is_late(stage, claim):
+    desk = answered(stage)
+    desk.witnessed[1] = claim
+    assert stage.check(desk, 1, quick=True).status is EvaluationStatus.REWARD_HACK
+
+
+def test_a_single_call_has_no_witness(stage):
+    desk = answered(stage)
+    desk.witnessed[1] ^= 1
+    _, chosen = stage.call(desk, None)
+    assert desk.witnessed == {}
+    torch.mul(stage._sets[chosen].region.tensors["x"], 2, out=next(iter(desk.slots[chosen].outputs.tensors.values())))
+    assert stage.check(desk, chosen, quick=True).matches
