@@ -225,7 +225,7 @@ class BurstTimer:
         with blaming("baseline"):
             overhead = self._emptying(desks["baseline"].arm)
         second, wrong = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
-        refused = wrong or hidden_work(samples, second)
+        refused = wrong or hidden_work(samples, second, at_first_sight=True)
         refused = refused or self._audit_host(samples, second, stage, desks["candidate"], overhead)
         if refused is not None or (agree(samples, second) and spared_work(samples, second) is None):
             return with_all_that_ran(samples), refused

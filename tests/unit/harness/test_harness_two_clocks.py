@@ -207,6 +207,28 @@ def test_a_host_that_was_slow_for_a_moment_changes_nothing(first):
     assert (found, refused) == (samples, None)
 
 
+SLOWER = timing(clock_us=130.0)
+"""More than events of short bursts say, with an idle host; by so little that the first look tells nothing."""
+
+
+def test_little_that_the_clock_finds_more_needs_the_second_look():
+    samples, found, refused = concluded_in_two_looks([SLOWER] * 2, [timing()] * 8)
+    assert (found, refused) == (samples, None)
+
+
+def test_little_that_the_clock_always_finds_more_is_refused():
+    *_, refused = concluded_in_two_looks([SLOWER] * 2, [SLOWER] * 8)
+    assert refused is not None
+    assert "where its events did not see it" in refused.message
+
+
+def test_a_card_that_is_slower_for_a_while_accuses_nobody_and_the_clock_counts():
+    slower = timing(events_us=126.0, clock_us=130.0)
+    _, found, refused = concluded_in_two_looks([slower] * 2, [slower] * 8)
+    assert refused is None
+    assert set(found.wall_us("candidate")) == {130.0}
+
+
 def test_the_second_look_refuses_what_a_busy_host_hid_from_the_first():
     *_, refused = concluded_in_two_looks([SLOW_HOST] * 2, [HELD_UP] * 8)
     assert refused is not None
