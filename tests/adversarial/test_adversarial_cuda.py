@@ -24,6 +24,8 @@ IN_VAIN = {
     ),
 }
 """By specimen, what makes it honest."""
+UNCOUNTED_US = 2.0
+"""What runs beside a call may take so long before it counts."""
 
 
 def honest_twin(cheat):
@@ -66,4 +68,4 @@ def test_a_cheat_in_vain_takes_as_long_as_the_honest_way(verdicts, cheat):
         assert found.status is EvaluationStatus.REWARD_HACK, found.message
         return
     for one, other in zip(found.workloads, honest.workloads, strict=True):
-        assert one.candidate.time_us > 0.85 * other.candidate.time_us
+        assert one.candidate.time_us + UNCOUNTED_US > 0.85 * other.candidate.time_us
