@@ -6,8 +6,9 @@ in the arm's process, which is believed in nothing: the judge holds it against i
 
 import array
 import base64
-import random
 from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
+from typing import Final
 
 import torch
 
@@ -17,6 +18,8 @@ from deep_agent.harness.sandbox.witness import Witness
 
 Call = Callable[[], object]
 Results = Callable[[], Sequence[torch.Tensor]]
+_CHANCE: Final = SystemRandom()
+"""No seed that a candidate sets tells what comes of it."""
 
 
 class Bursts:
@@ -54,7 +57,7 @@ class Bursts:
         self._queue(calls, empties=empties)
         last.record()
         # In an order that nobody knows before: whatever is still to come is too late for some.
-        for place in random.sample(range(len(results)), k=len(results)):
+        for place in _CHANCE.sample(range(len(results)), k=len(results)):
             for tensor in results[place]():
                 self._witness.see(place, tensor)
         torch.cuda.synchronize()
