@@ -196,7 +196,7 @@ def _told(error: BaseException) -> str:
 def _of_form(expected: torch.Tensor, actual: object) -> torch.Tensor:
     """Give a result as a tensor like the declared one; raises FormError where it is none."""
     if isinstance(actual, bool | int | float) and expected.ndim == 0:
-        return torch.tensor(actual).to(expected)
+        return torch.tensor(actual, dtype=expected.dtype, device=expected.device)
     if not isinstance(actual, torch.Tensor) or type(actual) is not torch.Tensor:
         raise FormError(Finding.WRONG_TYPE, f"returned {type(actual).__name__} where a plain tensor is declared")
     if tuple(actual.shape) != tuple(expected.shape):

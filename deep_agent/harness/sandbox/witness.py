@@ -107,7 +107,7 @@ class Witness:
 
     def see(self, number: int, tensor: torch.Tensor) -> None:
         """Add what a tensor holds to the sum of result `number`, below 64, when the current stream comes to it."""
-        dense = tensor.contiguous()
+        dense = tensor.resolve_conj().resolve_neg().contiguous()
         if dense.data_ptr() % WORD_BYTES:
             dense = dense.clone()
         n_words, n_bytes_over = divmod(dense.nbytes, WORD_BYTES)

@@ -305,11 +305,11 @@ class BurstTimer:
         In short bursts it may do so while the device is held, which no clock shows. It can leave that out of long ones,
         where contents come again, so those do not clear it.
         """
-        seen_us = {
-            median(one.cpu_us for one in short.visits["candidate"]): median(short.wall_us("candidate")),
-            median(one.cpu_us for one in long.visits["candidate"]): by_clock_us(long, "candidate"),
-        }
-        busy_us = [host for host, wall in seen_us.items() if host >= max(HOST_SHARE * wall, _BUSY_HOST_US)]
+        seen_us = [
+            (median(one.cpu_us for one in short.visits["candidate"]), median(short.wall_us("candidate"))),
+            (median(one.cpu_us for one in long.visits["candidate"]), by_clock_us(long, "candidate")),
+        ]
+        busy_us = [host for host, wall in seen_us if host >= max(HOST_SHARE * wall, _BUSY_HOST_US)]
         if self._watch is None or not busy_us:
             return None
         host_us = max(busy_us)

@@ -8,8 +8,10 @@ import time
 
 import psutil
 import pytest
+import torch
 
 from deep_agent.harness.arms.arm import Arm
+from deep_agent.harness.sandbox.child import _of_form
 from deep_agent.harness.sandbox.wire import Verb
 
 ANSWERS = """
@@ -72,3 +74,9 @@ def test_any_other_arm_runs_until_it_is_frozen_and_again_when_it_is_thawed_or_as
         assert is_frozen(process)
         go_on()
         assert not is_frozen(process)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64, torch.bool])
+def test_a_number_that_is_returned_is_taken_in_the_declared_type(dtype):
+    given = {torch.bool: True, torch.int64: 2**53 + 1}.get(dtype, 1.1)
+    assert torch.equal(_of_form(torch.zeros((), dtype=dtype), given), torch.tensor(given, dtype=dtype))
