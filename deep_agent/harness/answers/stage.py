@@ -226,7 +226,7 @@ class Stage:
 
     def _late(self, desk: Desk, chosen: int) -> Comparison | None:
         """Refuse results that were not there yet when a burst was over."""
-        # Where results are returned, those of one call are here. The others go with it, being checked for so little.
+        # Where results are returned, only those of the checked call have been copied here.
         seen = [one for one in desk.witnessed if one == chosen or not desk.collects]
         if not seen:
             return None

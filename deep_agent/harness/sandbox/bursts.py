@@ -44,7 +44,7 @@ class Bursts:
                 waiting for the host.
 
         Returns:
-            Doubles: what each call took, in us; the whole, in us; what the results of each of `results` summed to at its end.
+            Doubles: what each call took, in us; the whole, in us; what the results of each of `results` summed to after it.
         """
         while len(self._events) <= len(calls):
             self._events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
@@ -57,10 +57,13 @@ class Bursts:
         self._queue(calls, empties=empties)
         last.record()
         # In an order that nobody knows before: whatever is still to come is too late for some.
-        for place in _CHANCE.sample(range(len(results)), k=len(results)):
-            for tensor in results[place]():
-                self._witness.see(place, tensor)
-        torch.cuda.synchronize()
+        try:
+            for place in _CHANCE.sample(range(len(results)), k=len(results)):
+                for tensor in results[place]():
+                    self._witness.see(place, tensor)
+        finally:
+            # Nothing may run on in another arm's turn, whatever a result turns out to be.
+            torch.cuda.synchronize()
         timed = [*self._events[: len(calls)], (first, last)]
         times_us = [before.elapsed_time(after) * 1e3 for before, after in timed]
         return array.array("d", [*times_us, *self._witness.sums(len(results))]).tobytes()

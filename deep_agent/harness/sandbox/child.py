@@ -153,9 +153,11 @@ class ArmProcess:
     def _collect(self, binding: _Binding) -> None:
         if self._destination_passing:
             return
-        for expected, actual in zip(binding.outputs, self._results(binding), strict=True):
-            expected.copy_(actual)
-        binding.returned = None
+        try:
+            for expected, actual in zip(binding.outputs, self._results(binding), strict=True):
+                expected.copy_(actual)
+        finally:
+            binding.returned = None
         if binding.on_device:
             torch.cuda.synchronize()
 

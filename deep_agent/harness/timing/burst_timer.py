@@ -36,6 +36,7 @@ from deep_agent.harness.timing.two_clocks import (
     counted_us,
     counting_by_clock,
     hidden_work,
+    lower_quartile,
     n_calls_in,
     spared_work,
     with_all_that_ran,
@@ -157,7 +158,7 @@ class BurstTimer:
         new, known = sets[:n_new], sets[n_new:]
         order = [*self._chance.choices(known, k=n_again), *new]
         timing, calls_us = self._timed(stage, desk, overhead, order, change="a_block")
-        again_us, new_us = map(_lower_quartile, (calls_us[:n_again], calls_us[n_again:]))
+        again_us, new_us = map(lower_quartile, (calls_us[:n_again], calls_us[n_again:]))
         return replace(timing, wall_us=again_us, new_us=new_us), self._chance.choice(new)
 
     def _timed(
@@ -202,7 +203,7 @@ class BurstTimer:
             os.close(claims)
         times_us, sums = claimed[: n_calls + 1], claimed[n_calls + 1 :]
         if len(claimed) != n_calls + 1 + n_results or not all(isfinite(one) and one > 0 for one in times_us):
-            raise ArmFailed("the times it claims for a burst are none.")
+            raise ArmFailed("what it claims of a burst is none of the times and sums that are due.")
         return timing, Claims(times_us[:n_calls].tolist(), times_us[n_calls], sums.tolist())
 
     def _make_ready(self, arm: Arm) -> None:
@@ -352,11 +353,6 @@ def _most_exchanged(watch: CardWatch, seconds: float) -> float:
             break
         leaving, entering = max(leaving, found[0]), max(entering, found[1])
     return min(leaving, entering)
-
-
-def _lower_quartile(times_us: list[float]) -> float:
-    """A quarter of the times are below; whoever spares himself more calls than that is found by it."""
-    return sorted(times_us)[len(times_us) // 4]
 
 
 def _hold_us(desk: Desk, n_calls: int) -> float:

@@ -60,7 +60,7 @@ def with_all_that_ran(short: Samples) -> Samples:
     """Let all that ran count for who is judged. A library whose host is late is not held up by it."""
     # Lines that a call has written cost the next emptying time, on cards where reading takes longer than the least.
     # A host that is late in some visits shows too, and excuses nobody.
-    usual_us = max(_lower_quartile(map(_beside_us, short.visits["baseline"])), 0.0)
+    usual_us = max(lower_quartile(map(_beside_us, short.visits["baseline"])), 0.0)
     visits = {
         arm: many if arm in _library(short) else [replace(one, wall_us=counted_us(one, usual_us)) for one in many]
         for arm, many in short.visits.items()
@@ -120,7 +120,7 @@ def _late(short: Samples) -> Comparison | None:
     if late_us <= _LATE_FACTOR * usual_us + _LATE_SLACK_US:
         return None
     return refused_as_hack(
-        f"the device was still busy after the answer: {late_us:.0f} us until it rested, "
+        f"the device was still busy after the answer: {late_us:.0f} us until a tiny kernel was done, "
         f"{usual_us:.0f} us after the library"
     )
 
@@ -177,7 +177,8 @@ def _beside_us(timing: CallTiming) -> float:
     return timing.whole_us - timing.wall_us
 
 
-def _lower_quartile(found: Iterable[float]) -> float:
+def lower_quartile(found: Iterable[float]) -> float:
+    """Give what a quarter of the values lie below; whoever spares himself more calls than that is found by it."""
     ordered = sorted(found)
     return ordered[len(ordered) // 4]
 
