@@ -149,7 +149,7 @@ def time_side_by_side(workplace: Workplace, stage: Stage, entries: Sequence[Base
     uuid = stage.workload.uuid
     visits: dict[str, list[float]] = {entry.source.name: [] for entry in entries}
     running = list(entries)
-    overhead = workplace.timer.overhead(running[0].arm)
+    overhead = workplace.timer.overhead(running[0].desks[uuid])
 
     def visit_all(chosen: list[BaselineArm]) -> None:
         chance.shuffle(chosen)

@@ -1,10 +1,11 @@
-"""The kernel that sums results, on a card: it finds what the judge finds, at the moment when its turn comes."""
+"""The kernel that digests results, on a card: it finds what its formula says, at the moment when its turn comes."""
 
 from random import Random
 
 import pytest
 
 pytestmark = [pytest.mark.integration, pytest.mark.gpu]
+SALT = 3_735_928_559
 
 
 @pytest.fixture(scope="module")
@@ -16,19 +17,41 @@ def witness():
     return device, Witness(device.arm_kernels["witness"])
 
 
+def digest_of(tensors, salt=SALT):
+    """Work the digest out on the host: 32-bit words of whole chunks of 16 bytes, then each byte over, by place."""
+    import torch
+
+    from deep_agent.harness.sandbox.witness import PLACE_FACTOR, WORD_FACTOR
+
+    words = []
+    for tensor in tensors:
+        held = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
+        whole = held.numel() // 16 * 16
+        words += [held[:whole].view(torch.int32).to(torch.int64), held[whole:].to(torch.int64)]
+    value = torch.cat(words)
+    place = torch.arange(value.numel())
+    share = (value + salt + place * PLACE_FACTOR) % 2**32 * WORD_FACTOR % 2**32
+    return int((share ^ (share >> 16)).sum()) % 2**32
+
+
+def seen(kernel, tensors, *, number=0, salt=SALT):
+    kernel.forget()
+    kernel.see(number, tensors, salt)
+    return kernel.digests(64)[number]
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (3, 5), (0, 4), (511, 1027), (4096, 4096)], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool", "int8"])
-def test_it_finds_the_sum_that_the_judge_finds(witness, shape, dtype):
+def test_it_finds_what_its_formula_says_and_so_does_the_judge(witness, shape, dtype):
     from deep_agent.problem.dtype import DType
 
     device, kernel = witness
     region = device.region({"a": (shape, DType(dtype)), "b": ((7,), DType.INT8)}, Random(1), sealed=False)
     region.poison(Random(2))
-    for number in (0, 63):
-        kernel.forget()
-        for tensor in region.tensors.values():
-            kernel.see(number, tensor)
-        assert kernel.sums(64)[number] == int(region.word_sum()) % 2**32
+    tensors = list(region.tensors.values())
+    expected = digest_of(tensors)
+    assert [seen(kernel, tensors, number=number) for number in (0, 63)] == [expected, expected]
+    assert device.digests([tensors, tensors[:1], []], SALT) == [expected, digest_of(tensors[:1]), 0]
     region.close()
 
 
@@ -37,16 +60,39 @@ def test_it_sees_tensors_that_lie_anyhow(witness):
 
     _, kernel = witness
     matrix = torch.randn(301, 127, device="cuda").to(torch.bfloat16)
-    lying = (matrix.t(), matrix.reshape(-1)[1:-2], matrix[:, 3:50])
-    kernel.forget()
-    for number, tensor in enumerate(lying):
-        kernel.see(number, tensor)
-    found = kernel.sums(len(lying))
-    for tensor, total in zip(lying, found, strict=True):
-        held = tensor.cpu().contiguous().view(torch.int16).numpy().tobytes()
-        whole = len(held) // 4 * 4
-        words = sum(int.from_bytes(held[at : at + 4], "little") for at in range(0, whole, 4))
-        assert total == (words + sum(held[whole:])) % 2**32
+    for lying in (matrix.t(), matrix.reshape(-1)[1:-2], matrix[:, 3:50], matrix[0, 0], matrix.expand(3, 301, 127)):
+        assert seen(kernel, [lying]) == digest_of([lying])
+
+
+def test_it_tells_where_values_lie(witness):
+    import torch
+
+    _, kernel = witness
+    values = torch.randn(1 << 20, device="cuda").to(torch.bfloat16)
+    other = torch.randn(1 << 20, device="cuda").to(torch.bfloat16)
+    swapped = values.clone()
+    swapped[123_456], swapped[7] = values[7].clone(), values[123_456].clone()
+    moved = [
+        [values.sort().values, other],
+        [values.view(1024, 1024).t(), other],
+        [values.view(-1, 2).flip(1), other],
+        [values.roll(8), other],
+        [swapped, other],
+        [other, values],
+    ]
+    assert len({seen(kernel, tensors) for tensors in [[values, other], *moved]}) == 1 + len(moved)
+
+
+def test_nobody_who_does_not_know_the_salt_knows_what_else_has_the_same_digest(witness):
+    import torch
+
+    _, kernel = witness
+    values = torch.arange(1000, dtype=torch.int32, device="cuda")
+    changed = values.clone()
+    changed[0] += 1
+    found = {(seen(kernel, [values], salt=salt) - seen(kernel, [changed], salt=salt)) % 2**32 for salt in range(200)}
+    assert len(found) > 2
+    assert 0 not in found
 
 
 def test_it_sees_what_is_there_when_its_turn_comes(witness):
@@ -55,13 +101,12 @@ def test_it_sees_what_is_there_when_its_turn_comes(witness):
     _, kernel = witness
     tensor = torch.zeros(1000, dtype=torch.int32, device="cuda")
     side = torch.cuda.Stream()
+    before, after = digest_of([tensor]), digest_of([tensor + 1])
     kernel.forget()
     with torch.cuda.stream(side):
         torch.cuda._sleep(200_000_000)
         tensor.fill_(1)
-    kernel.see(0, tensor)
-    assert kernel.sums(1) == [0]
+    kernel.see(0, [tensor], SALT)
+    assert kernel.digests(1) == [before]
     torch.cuda.synchronize()
-    kernel.forget()
-    kernel.see(0, tensor)
-    assert kernel.sums(1) == [1000]
+    assert seen(kernel, [tensor]) == after

@@ -5,7 +5,7 @@ poisons the outputs, and reads through more than the last-level cache, so that n
 results it has left, or lines a neighbour has warmed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
@@ -27,8 +27,6 @@ Change: TypeAlias = Literal["nothing", "a_block", "all"]
 """What of the inputs differs from those of the set's last call."""
 BIND_TIMEOUT_S: Final = 30.0
 CALL_TIMEOUT_S: Final = 10.0
-WORD_VALUES: Final = 2**32
-"""Sums of results are taken modulo this."""
 FIRST_CALL_TIMEOUT_S: Final = 120.0
 """For the first calls of a Python solution, which may compile."""
 _FINDING_STATUS: Final = {
@@ -61,6 +59,16 @@ class Slot:
     outputs: Region
 
 
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What an arm says its results held when a burst was over; whoever changes them later is found by it."""
+
+    digests: Mapping[int, float]
+    """By input set."""
+    digest: Callable[[Sequence[Sequence[torch.Tensor]]], list[int]]
+    """Gives the same of results as they are now."""
+
+
 @dataclass(slots=True)
 class Desk:
     """An arm's own outputs for one workload, and its bindings to the stage's input sets."""
@@ -76,8 +84,8 @@ class Desk:
     """What a call took of the host then, which says how long the device must be held for the next burst to lie queued."""
     collects: bool = False
     """Whether the solution returns its results."""
-    witnessed: dict[int, float] = field(default_factory=dict)
-    """By input set, what the results of the latest burst summed to when its last emptying of the cache had ended."""
+    witnessed: Witnessed | None = None
+    """Of the latest burst; None after a call by itself."""
     call_timeout_s: float = CALL_TIMEOUT_S
 
     @property
@@ -177,7 +185,7 @@ class Stage:
         self, desk: Desk, flush: CacheFlush | None, *, index: int | None = None, change: Change = "a_block"
     ) -> tuple[CallTiming, int]:
         """Change, poison, flush and call once; the timing and the input set used, a given one unchanged. Raises ArmFailed."""
-        desk.witnessed = {}
+        desk.witnessed = None
         chosen = self._chance.randrange(len(self._sets)) if index is None else index
         self.prepare(desk, chosen, change=change if index is None else "nothing")
         self.place.settle()
@@ -220,22 +228,9 @@ class Stage:
             if expected is None:
                 expected = self.reference(list(self._sets[chosen].arguments.values()))
             found = self._compare(outputs, expected, quick=quick)
-            return self._late(desk, chosen) or found if found.matches else found
+            return _changed_afterwards(desk, chosen) or found if found.matches else found
         finally:
             desk.arm.thaw()
-
-    def _late(self, desk: Desk, chosen: int) -> Comparison | None:
-        """Refuse results that were not there yet when a burst was over."""
-        # Where results are returned, only those of the checked call have been copied here.
-        seen = [one for one in desk.witnessed if one == chosen or not desk.collects]
-        if not seen:
-            return None
-        sums = torch.stack([desk.slots[one].outputs.word_sum() for one in seen]).tolist()
-        n_late = sum(held % WORD_VALUES != desk.witnessed[one] for one, held in zip(seen, sums, strict=True))
-        if not n_late:
-            return None
-        words = f"it worked on behind its answer: {n_late} of {len(seen)} results changed after their burst was over"
-        return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), words)
 
     def _collect(self, desk: Desk, chosen: int) -> None:
         """Have the results copied out. An untrusted arm finds its inputs gone: it must have worked in the call."""
@@ -273,6 +268,21 @@ class Stage:
             inputs.close()
         for outputs in self._common_outputs:
             outputs.close()
+
+
+def _changed_afterwards(desk: Desk, chosen: int) -> Comparison | None:
+    """Refuse results that were not there yet when a burst was over."""
+    told = desk.witnessed
+    # Where results are returned, only those of the checked call have been copied here.
+    seen = [] if told is None else [one for one in told.digests if one == chosen or not desk.collects]
+    if told is None or not seen:
+        return None
+    held = told.digest([list(desk.slots[one].outputs.tensors.values()) for one in seen])
+    n_late = sum(now != told.digests[one] for one, now in zip(seen, held, strict=True))
+    if not n_late:
+        return None
+    words = f"it worked on behind its answer: {n_late} of {len(seen)} results changed after their burst was over"
+    return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), words)
 
 
 def _layout(inputs: InputSet, slot: Slot) -> dict[str, object]:

@@ -17,7 +17,6 @@ import torch
 
 from deep_agent.errors import HarnessFailed, ResourceExhausted
 from deep_agent.harness.sandbox.driver import DeviceBlock, DriverError
-from deep_agent.harness.sandbox.witness import WORD_BYTES
 from deep_agent.problem.dtype import DType
 
 PAGE_BYTES: Final = 4096
@@ -206,16 +205,6 @@ class Region:
                 tensor.fill_(chance.random() < 0.5)
             else:
                 tensor.reshape(-1).view(torch.uint8).fill_(chance.choice((0x7B, 0x3C, 0xC4, 0x5A)))
-
-    def word_sum(self) -> torch.Tensor:
-        """Add what the tensors hold up as 32-bit words, and the bytes that fill none; int32 of shape (), to be taken modulo 2**32."""
-        total = torch.zeros((), dtype=torch.int32, device=self.content.device)
-        for tensor in self.tensors.values():
-            held = tensor.reshape(-1).view(torch.uint8)
-            in_words = held.numel() // WORD_BYTES * WORD_BYTES
-            # A sum in another type than the values' would convert all of them first.
-            total += held[:in_words].view(torch.int32).sum(dtype=torch.int32) + held[in_words:].sum(dtype=torch.int32)
-        return total
 
     def describe(self, name: str) -> dict[str, object]:
         """Give what an arm needs to build the tensor."""

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final, Protocol
 
@@ -11,7 +11,7 @@ import torch
 
 from deep_agent.harness.arms.memory import DeviceMemory, HostMemory, Region
 from deep_agent.harness.sandbox.clearing import clearing_code
-from deep_agent.harness.sandbox.witness import witness_code
+from deep_agent.harness.sandbox.witness import Witness, witness_code
 from deep_agent.problem.dtype import DType
 
 Specs = Mapping[str, tuple[tuple[int, ...], DType]]
@@ -117,6 +117,7 @@ class CudaDevice:
         self._tiny = torch.zeros(1, device=self.torch_device)
         self.arm_kernels = {"clearing": clearing_code(), "witness": witness_code()}
         """Machine code of what arms run between calls, by name."""
+        self._witness = Witness(self.arm_kernels["witness"])
 
     def region(self, specs: Specs, chance: Random, *, sealed: bool) -> Region:
         """Give an exported block of device memory; `sealed` is a request to arms, which a copy checks."""
@@ -136,6 +137,13 @@ class CudaDevice:
         wanted = -(-_CACHES_PER_ROTATION * self.l2_bytes // max(set_bytes, 1))
         affordable = int(_SHARE_OF_DEVICE * self.memory_bytes // max(set_bytes, 1))
         return max(_FEWEST_SETS, min(wanted, affordable, _MOST_SETS))
+
+    def digests(self, results: Sequence[Sequence[torch.Tensor]], salt: int) -> list[int]:
+        """Give what an arm's witness finds of as many results, at most 64, if it tells the truth and they are what they were."""
+        self._witness.forget()
+        for number, tensors in enumerate(results):
+            self._witness.see(number, tensors, salt)
+        return self._witness.digests(len(results))
 
     def touch(self) -> None:
         """Run one tiny kernel to its end: how long it takes tells whether another context still has work."""

@@ -1,7 +1,7 @@
 """Runs an arm's calls back to back on a CUDA device, between emptyings of its cache. Loads torch and libcuda.
 
-Events time each call and the whole, and a witness sums what results hold when the last emptying ends. All of it happens
-in the arm's process, which is believed in nothing: the judge holds it against its own clock and its own sums.
+Events time each call and the whole, and a witness digests what results hold when the last emptying ends. All of it happens
+in the arm's process, which is believed in nothing: the judge holds it against its own clock and its own digests.
 """
 
 import array
@@ -14,7 +14,7 @@ import torch
 
 from deep_agent.harness.sandbox.clearing import Clearing
 from deep_agent.harness.sandbox.driver import forbid_persisting_lines
-from deep_agent.harness.sandbox.witness import Witness
+from deep_agent.harness.sandbox.witness import DIGEST_VALUES, Witness
 
 Call = Callable[[], object]
 Results = Callable[[], Sequence[torch.Tensor]]
@@ -37,14 +37,14 @@ class Bursts:
 
         Args:
             calls: one by one; None is an emptying alone.
-            results: give what distinct calls have left, asked once all calls are made.
+            results: give what distinct calls have left, asked once all calls are made; none to have nothing digested.
             empties: whether the cache is emptied before each call, and once more at the end. Kernels on other streams that
                 begin before that show in the whole, because none runs beside an emptying.
             hold_us: how long the device is held first, so that calls lie queued when it comes to them, and events see no
                 waiting for the host.
 
         Returns:
-            Doubles: what each call took, in us; the whole, in us; what the results of each of `results` summed to after it.
+            Doubles: what each call took, in us; the whole, in us; a salt, and with it the digest of each of `results` after the whole.
         """
         while len(self._events) <= len(calls):
             self._events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
@@ -56,17 +56,17 @@ class Bursts:
         first.record()
         self._queue(calls, empties=empties)
         last.record()
-        # In an order that nobody knows before: whatever is still to come is too late for some.
+        # With a salt and in an order that nobody knows before: whatever is still to come is too late for some.
+        salt = _CHANCE.randrange(DIGEST_VALUES)
         try:
             for place in _CHANCE.sample(range(len(results)), k=len(results)):
-                for tensor in results[place]():
-                    self._witness.see(place, tensor)
+                self._witness.see(place, results[place](), salt)
         finally:
             # Nothing may run on in another arm's turn, whatever a result turns out to be.
             torch.cuda.synchronize()
         timed = [*self._events[: len(calls)], (first, last)]
         times_us = [before.elapsed_time(after) * 1e3 for before, after in timed]
-        return array.array("d", [*times_us, *self._witness.sums(len(results))]).tobytes()
+        return array.array("d", [*times_us, salt, *self._witness.digests(len(results))]).tobytes()
 
     def _queue(self, calls: Sequence[Call | None], *, empties: bool) -> None:
         for call, (before, after) in zip(calls, self._events, strict=False):

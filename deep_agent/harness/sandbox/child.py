@@ -141,7 +141,8 @@ class ArmProcess:
         assert self._bursts is not None, "a burst comes after EQUIP"
         numbers = payload["bindings"]
         calls = {number: partial(self._invoke, self._bindings[number]) for number in numbers if number is not None}
-        results = [partial(self._results, self._bindings[number]) for number in calls]
+        witnessed = calls if payload["witnessed"] else ()
+        results = [partial(self._results, self._bindings[number]) for number in witnessed]
         claims = self._bursts.run(
             [calls.get(number) for number in numbers], results, empties=payload["empties"], hold_us=payload["hold_us"]
         )

@@ -46,7 +46,7 @@ class Verb(IntEnum):
     OPEN = 9
     """Open a context on a device; payload: its number."""
     EQUIP = 10
-    """Get ready for bursts; payload: the kernels that empty the L2 and sum results, and how much the first reads."""
+    """Get ready for bursts; payload: the kernels that empty the L2 and digest results, and how much the first reads."""
 
 
 class Finding(IntEnum):

@@ -1,78 +1,111 @@
-"""Sums what results hold at a moment of a stream, with a kernel that comes there in its turn. Loads torch and libcuda.
+"""Digests what results hold at a moment of a stream, with a kernel that comes there in its turn. Loads torch and libcuda.
 
-Whoever has worked on behind that moment leaves results that sum otherwise.
+Whoever has worked on behind that moment leaves results with another digest: it depends on every word and on where it lies.
+Nobody can make it up for late, since its salt is drawn once all work is queued. It is no cryptographic hash.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 
 from deep_agent.harness.sandbox.driver import DeviceFunction, compiled
 
-WORD_BYTES: Final = 4
+DIGEST_VALUES: Final = 2**32
+"""Digests and salts lie below."""
+PLACE_FACTOR: Final = 0x9E3779B1
+"""What a place adds to its word; odd, so that no two of 2**32 places add the same."""
+WORD_FACTOR: Final = 0x85EBCA6B
+"""Odd too; sends what words differ by into the upper half, which is folded onto the lower one."""
+_CHUNK_BYTES: Final = 16
+_WORD_BYTES: Final = 4
+_CHUNK_WORDS: Final = 4
 _THREADS: Final = 512
 _MOST_RESULTS: Final = 64
-"""Results that are summed apart: more than input sets rotate."""
-_NAME: Final = "sum_bytes"
+"""Results with a digest of their own: more than input sets rotate."""
+_NAME: Final = "add_digest"
+
+
+def _add_word(value: str, place: str) -> str:
+    """Give PTX that adds a word's share to the digest; spoils both registers."""
+    return f"""
+  add.u32 {value}, {value}, {place};
+  mul.lo.u32 {value}, {value}, {WORD_FACTOR};
+  shr.u32 {place}, {value}, 16;
+  xor.b32 {value}, {value}, {place};
+  add.u32 sum, sum, {value};
+"""
+
+
+def _add_lanes(apart: int) -> str:
+    """Give PTX that adds up pairs of a warp's lanes."""
+    return f"""
+  shfl.sync.bfly.b32 at, sum, {apart}, 31, 0xffffffff;
+  add.u32 sum, sum, at;
+"""
+
+
 _PTX: Final = f"""
 .version 6.0
 .target sm_70
 .address_size 64
 
-.visible .entry {_NAME}(.param .u64 p_words, .param .u64 p_n_words, .param .u64 p_n_bytes_over, .param .u64 p_sum)
+.visible .entry {_NAME}(
+  .param .u64 p_chunks, .param .u64 p_n_chunks, .param .u64 p_n_bytes_over, .param .u64 p_first_place, .param .u64 p_digest
+)
 .maxntid {_THREADS}, 1, 1
 {{
   .reg .pred p;
-  .reg .u32 block, blocks, thread, number, sum, value;
-  .reg .u64 index, n_words, step, next, step_bytes, over, to;
+  .reg .u32 block, blocks, thread, number, sum, place, place_step, at, n_words, a<{_CHUNK_WORDS}>;
+  .reg .u64 index, n_chunks, step, next, step_bytes, over, first, to;
 
   mov.u32 block, %ctaid.x;
   mov.u32 blocks, %nctaid.x;
   mov.u32 thread, %tid.x;
-  ld.param.u64 next, [p_words];
-  ld.param.u64 n_words, [p_n_words];
+  ld.param.u64 next, [p_chunks];
+  ld.param.u64 n_chunks, [p_n_chunks];
   ld.param.u64 over, [p_n_bytes_over];
-  ld.param.u64 to, [p_sum];
+  ld.param.u64 first, [p_first_place];
+  ld.param.u64 to, [p_digest];
   cvta.to.global.u64 next, next;
   cvta.to.global.u64 to, to;
   mul.wide.u32 step, blocks, {_THREADS};
-  shl.b64 step_bytes, step, 2;
+  mul.lo.u64 step_bytes, step, {_CHUNK_BYTES};
 
   mov.u32 sum, 0;
   mad.lo.u32 number, block, {_THREADS}, thread;
   cvt.u64.u32 index, number;
 
-  // The bytes that fill no word are added one by one.
+  // Each byte that fills no chunk counts as a word behind all others.
   setp.ge.u64 p, index, over;
-  @p bra WORDS;
-  shl.b64 over, n_words, 2;
+  @p bra CHUNKS;
+  mul.lo.u64 over, n_chunks, {_CHUNK_BYTES};
   add.u64 over, over, next;
   add.u64 over, over, index;
-  ld.global.cg.u8 sum, [over];
-
-WORDS:
-  shl.b64 over, index, 2;
+  ld.global.cg.u8 a0, [over];
+  cvt.u32.u64 n_words, n_chunks;
+  mad.lo.u32 n_words, n_words, {_CHUNK_WORDS}, number;
+  cvt.u32.u64 place, first;
+  mad.lo.u32 place, n_words, {PLACE_FACTOR}, place;{_add_word("a0", "place")}
+CHUNKS:
+  cvt.u32.u64 place, first;
+  mad.lo.u32 place, number, {_CHUNK_WORDS * PLACE_FACTOR % DIGEST_VALUES}, place;
+  cvt.u32.u64 place_step, step;
+  mul.lo.u32 place_step, place_step, {_CHUNK_WORDS * PLACE_FACTOR % DIGEST_VALUES};
+  mul.lo.u64 over, index, {_CHUNK_BYTES};
   add.u64 next, next, over;
 READ:
-  setp.ge.u64 p, index, n_words;
+  setp.ge.u64 p, index, n_chunks;
   @p bra ENOUGH;
   // Past the first-level cache, which holds what was there before.
-  ld.global.cg.u32 value, [next];
-  add.u32 sum, sum, value;
+  ld.global.cg.v4.u32 {{a0, a1, a2, a3}}, [next];
+{"".join(f"  add.u32 at, place, {lane * PLACE_FACTOR % DIGEST_VALUES};{_add_word(f'a{lane}', 'at')}" for lane in range(4))}
+  add.u32 place, place, place_step;
   add.u64 index, index, step;
   add.u64 next, next, step_bytes;
   bra READ;
 ENOUGH:
-  shfl.sync.bfly.b32 value, sum, 16, 31, 0xffffffff;
-  add.u32 sum, sum, value;
-  shfl.sync.bfly.b32 value, sum, 8, 31, 0xffffffff;
-  add.u32 sum, sum, value;
-  shfl.sync.bfly.b32 value, sum, 4, 31, 0xffffffff;
-  add.u32 sum, sum, value;
-  shfl.sync.bfly.b32 value, sum, 2, 31, 0xffffffff;
-  add.u32 sum, sum, value;
-  shfl.sync.bfly.b32 value, sum, 1, 31, 0xffffffff;
-  add.u32 sum, sum, value;
+{"".join(map(_add_lanes, (16, 8, 4, 2, 1)))}
   and.b32 thread, thread, 31;
   setp.eq.u32 p, thread, 0;
   @p red.global.add.u32 [to], sum;
@@ -91,7 +124,7 @@ def witness_code() -> bytes:
 
 
 class Witness:
-    """The kernel, and a sum for each of several results; a context must be current, and stays so."""
+    """The kernel, and a digest for each of several results; a context must be current, and stays so."""
 
     def __init__(self, code: bytes) -> None:
         """Load what `witness_code` gave."""
@@ -99,23 +132,28 @@ class Witness:
         found = torch.cuda.get_device_properties(self._device)
         self._function = DeviceFunction(code, _NAME)
         self._n_blocks = found.multi_processor_count * (found.max_threads_per_multi_processor // _THREADS)
-        self._sums = torch.zeros(_MOST_RESULTS, dtype=torch.int32, device=f"cuda:{self._device}")
+        self._digests = torch.zeros(_MOST_RESULTS, dtype=torch.int32, device=f"cuda:{self._device}")
 
     def forget(self) -> None:
         """Start from nothing, on the current stream."""
-        self._sums.zero_()
+        self._digests.zero_()
 
-    def see(self, number: int, tensor: torch.Tensor) -> None:
-        """Add what a tensor holds to the sum of result `number`, below 64, when the current stream comes to it."""
-        dense = tensor.resolve_conj().resolve_neg().contiguous()
-        if dense.data_ptr() % WORD_BYTES:
-            dense = dense.clone()
-        n_words, n_bytes_over = divmod(dense.nbytes, WORD_BYTES)
-        to = self._sums.data_ptr() + WORD_BYTES * number
+    def see(self, number: int, tensors: Sequence[torch.Tensor], salt: int) -> None:
+        """Digest result `number`, below 64, of several tensors, when the current stream comes to it."""
+        to = self._digests.data_ptr() + _WORD_BYTES * number
         stream = torch._C._cuda_getCurrentRawStream(self._device)  # noqa: SLF001 - the public way is slow, and easily patched
-        if dense.nbytes:
-            self._function.launch(self._n_blocks, _THREADS, dense.data_ptr(), n_words, n_bytes_over, to)(stream)
+        n_places = 0
+        for tensor in tensors:
+            dense = tensor.resolve_conj().resolve_neg().contiguous()
+            if dense.data_ptr() % _CHUNK_BYTES:
+                dense = dense.clone()
+            n_chunks, n_bytes_over = divmod(dense.nbytes, _CHUNK_BYTES)
+            first = (salt + n_places * PLACE_FACTOR) % DIGEST_VALUES
+            if dense.nbytes:
+                values = dense.data_ptr(), n_chunks, n_bytes_over, first, to
+                self._function.launch(self._n_blocks, _THREADS, *values)(stream)
+            n_places += n_chunks * _CHUNK_WORDS + n_bytes_over
 
-    def sums(self, n_results: int) -> list[int]:
-        """Wait for the device, and give the sums of the first results, each modulo 2**32."""
-        return [one % 2**32 for one in self._sums[:n_results].tolist()]
+    def digests(self, n_results: int) -> list[int]:
+        """Wait for the device, and give the digests of the first results."""
+        return [one % DIGEST_VALUES for one in self._digests[:n_results].tolist()]

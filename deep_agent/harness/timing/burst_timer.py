@@ -3,29 +3,30 @@
 Events on the arm's stream time each call by itself, finely, and each burst as a whole, for the sake of kernels on other
 streams. A short burst holds the device until its calls lie queued: its host has just woken, and without that events
 would see the device wait for it. But events are written by a process that is believed in nothing. So in the end every
-arm runs some bursts that are long enough for the judge's own clock, less what emptying the cache takes on a trusted arm. The two must agree. Where they do not, either the host was busy all
-along, and the judge's clock counts for every arm, or the device did work that the events did not see.
+arm runs some bursts that are long enough for the judge's own clock, less what emptying the cache takes on a trusted arm
+and what digesting results takes. The two must agree. Where they do not, either the host was busy all along, and the
+judge's clock counts for every arm, or the device did work that the events did not see.
 """
 
-import array
 import base64
 import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from math import isfinite
+from functools import partial
 from random import Random
 from statistics import median
 from typing import Final
 from weakref import WeakSet
 
 from deep_agent.harness.answers.compare import Comparison
-from deep_agent.harness.answers.stage import Change, Desk, Stage
-from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming, blaming
+from deep_agent.harness.answers.stage import Change, Desk, Stage, Witnessed
+from deep_agent.harness.arms.arm import Arm, CallTiming, blaming
 from deep_agent.harness.arms.places import FLUSH_CACHES, CudaDevice
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.card_watch import CardWatch, card_watch
+from deep_agent.harness.timing.claims import Claims
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 from deep_agent.harness.timing.two_clocks import (
@@ -59,6 +60,7 @@ _EMPTYINGS_HELD_US: Final = 1000.0
 """What emptying takes is told by a trusted arm's events, while the device is held: by the clock of an H200 it came out as
 48 to 98 us without that, and as 63 to 74 with it."""
 _EMPTYINGS_TIMED: Final = 4
+_DIGESTS_TIMED: Final = 3
 _BUSY_HOST_US: Final = 500.0
 """A host that works this long a call may do what the device should; launching seldom takes it."""
 _EXCHANGED_BYTES_PER_S: Final = 200e6
@@ -71,17 +73,6 @@ PROCESS_RESOLUTION: Final = 0.003
 """Sixty pairs of one kernel on an H200 lay from 1.0005 to 1.0027, each to 0.0005 and all on one side: two processes
 that run the same code on the same memory differ by that much, whatever the number of rounds."""
 BURST_TIMEOUT_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What an arm's events say of a burst."""
-
-    calls_us: list[float]
-    whole_us: float
-    """From the end of the hold to the end of an emptying that follows the last call; there is one more of them than calls."""
-    sums: list[float]
-    """What the results of each binding sum to then, in the order of their first calls."""
 
 
 class BurstTimer:
@@ -98,17 +89,28 @@ class BurstTimer:
         self._watch = card_watch(device.uuid)
         self._since_s = time.monotonic()
 
-    def overhead(self, arm: Arm) -> Overhead:
+    def overhead(self, desk: Desk) -> Overhead:
         """Time emptying the cache by the events of an arm that is trusted, and the rest of a burst by the judge's clock."""
         self._since_s = time.monotonic()
-        return self._emptying(arm)
+        return self._overhead(desk)
 
-    def _emptying(self, arm: Arm) -> Overhead:
-        bursts = [self._emptyings(arm) for _ in range(_EMPTYINGS_TIMED)]
+    def _overhead(self, desk: Desk) -> Overhead:
+        bursts = [self._emptyings(desk.arm) for _ in range(_EMPTYINGS_TIMED)]
         # A pair of events around nothing is no part of it: the time of a call holds one too.
         call_us = min(claims.whole_us - sum(claims.calls_us) for _, claims in bursts) / (_EMPTYINGS + 1)
         visit_us = min(timing.wall_us - claims.whole_us for timing, claims in bursts) - _EMPTYINGS_HELD_US
-        return Overhead(visit_us=max(visit_us, 0.0), call_us=call_us)
+        return Overhead(max(visit_us, 0.0), call_us, self._result_us(desk))
+
+    def _result_us(self, desk: Desk) -> float:
+        """Time in the judge's own process what an arm's witness does there, of the same results: it reads as much."""
+        results = [list(slot.outputs.tensors.values()) for slot in desk.slots]
+        found_us = []
+        for _ in range(_DIGESTS_TIMED):
+            self._device.touch()
+            started_ns = time.perf_counter_ns()
+            self._device.digests(results, 0)
+            found_us.append((time.perf_counter_ns() - started_ns) / 1e3)
+        return min(found_us) / len(results)
 
     def _emptyings(self, arm: Arm) -> tuple[CallTiming, Claims]:
         # The device has just worked for the judge, as it has before every visit.
@@ -173,38 +175,42 @@ class BurstTimer:
         started_ns = time.perf_counter_ns()
         self._device.touch()
         late_us = (time.perf_counter_ns() - started_ns) / 1e3
-        desk.witnessed = dict(zip(dict.fromkeys(order), claims.sums, strict=True))
+        self._note(desk, order, claims)
         call_us, n_calls = median(claims.calls_us), len(order)
         emptyings_us = (n_calls + 1) * overhead.call_us
+        beside_us = hold_us + overhead.visit_us + emptyings_us + len(set(order)) * overhead.result_us
         seen = replace(
             timing,
             wall_us=call_us,
             cpu_us=timing.cpu_us / n_calls,
-            second_us=max((timing.wall_us - hold_us - overhead.visit_us - emptyings_us) / n_calls, 0.01 * call_us),
+            second_us=max((timing.wall_us - beside_us) / n_calls, 0.01 * call_us),
             late_us=late_us,
             whole_us=(claims.whole_us - emptyings_us) / n_calls,
         )
         return seen, claims.calls_us
 
+    def _note(self, desk: Desk, order: list[int], claims: Claims) -> None:
+        digests = dict(zip(dict.fromkeys(order), claims.digests, strict=True))
+        desk.witnessed = Witnessed(digests, partial(self._device.digests, salt=claims.salt))
+
     def _burst(
-        self, arm: Arm, bindings: list[int | None], *, empties: bool = True, hold_us: float = 0.0
+        self,
+        arm: Arm,
+        bindings: list[int | None],
+        *,
+        empties: bool = True,
+        hold_us: float = 0.0,
+        witnessed: bool = True,
     ) -> tuple[CallTiming, Claims]:
         if arm not in self._ready:
             self._make_ready(arm)
         claims = os.memfd_create("deep-agent-claims", os.MFD_CLOEXEC)
         try:
-            payload = {"bindings": bindings, "empties": empties, "hold_us": hold_us}
+            payload = {"bindings": bindings, "empties": empties, "hold_us": hold_us, "witnessed": witnessed}
             timing = arm.ask(Verb.BURST, payload, [claims], timeout_s=BURST_TIMEOUT_S)
-            n_calls, n_results = len(bindings), len(set(bindings) - {None})
-            claimed = array.array("d", os.pread(claims, 8 * (n_calls + 1 + n_results), 0))
-        except ValueError as error:
-            raise ArmFailed("the times it claims for a burst are torn.") from error
+            return timing, Claims.read(claims, len(bindings), len(set(bindings) - {None}) if witnessed else 0)
         finally:
             os.close(claims)
-        times_us, sums = claimed[: n_calls + 1], claimed[n_calls + 1 :]
-        if len(claimed) != n_calls + 1 + n_results or not all(isfinite(one) and one > 0 for one in times_us):
-            raise ArmFailed("what it claims of a burst is none of the times and sums that are due.")
-        return timing, Claims(times_us[:n_calls].tolist(), times_us[n_calls], sums.tolist())
 
     def _make_ready(self, arm: Arm) -> None:
         kernels = {name: base64.b64encode(code).decode() for name, code in self._device.arm_kernels.items()}
@@ -224,7 +230,7 @@ class BurstTimer:
         looked_at = {arm: desk for arm, desk in desks.items() if arm != "twin"}
         # Clocks rise while a card works: what emptying cost at the start is not what it costs now.
         with blaming("baseline"):
-            overhead = self._emptying(desks["baseline"].arm)
+            overhead = self._overhead(desks["baseline"])
         second, wrong = self._by_clock(stage, looked_at, overhead, n_rounds=_CLOCK_ROUNDS)
         refused = wrong or hidden_work(samples, second, at_first_sight=True)
         refused = refused or self._audit_host(samples, second, stage, desks["candidate"], overhead)
@@ -232,7 +238,7 @@ class BurstTimer:
             return with_all_that_ran(samples), refused
         # Two rounds may have met a host that others kept busy, as may what emptying was found to take: more of them decide.
         with blaming("baseline"):
-            overhead = self._emptying(desks["baseline"].arm)
+            overhead = self._overhead(desks["baseline"])
         second, wrong = self._by_clock(stage, desks, overhead, n_rounds=_CLOCK_ROUNDS_IN_DOUBT)
         refused = wrong or hidden_work(samples, second) or spared_work(samples, second)
         if refused is not None or agree(samples, second):
@@ -263,14 +269,15 @@ class BurstTimer:
         bindings: list[int | None] = [desk.slots[index].binding for index in order]
         self._device.settle()
         before_j = self._energy_j()
-        n_calls, wall_us, sums = 0, 0.0, list[float]()
+        n_calls, wall_us = 0, 0.0
         while wall_us < seconds * 1e6:
             self._attend()
-            timing, claims = self._burst(desk.arm, bindings, empties=False)
+            timing, _ = self._burst(desk.arm, bindings, empties=False, witnessed=False)
             wall_us += max(timing.wall_us - overhead.visit_us, 1.0)
-            n_calls, sums = n_calls + len(order), claims.sums
+            n_calls += len(order)
         after_j = self._energy_j()
-        desk.witnessed = dict(zip(dict.fromkeys(order), sums, strict=True))
+        # One burst more: a witness would be in the time of each.
+        self._note(desk, order, self._burst(desk.arm, bindings, empties=False)[1])
         call_j = None if before_j is None or after_j is None else max(after_j - before_j, 0.0) / n_calls
         return _Run(wall_us / n_calls, call_j, wall_us / 1e6, order[-1])
 

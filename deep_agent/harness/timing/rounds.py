@@ -95,7 +95,7 @@ class Rounds:
         """
         samples = Samples.of(self.desks, self.timer.resolution)
         with blaming("baseline"):
-            overhead = self.timer.overhead(self.desks["baseline"].arm)
+            overhead = self.timer.overhead(self.desks["baseline"])
         checks_due = {self.chance.randrange(protocol.looks[0])}
         for n_round in range(protocol.looks[-1]):
             wrong = self._round(

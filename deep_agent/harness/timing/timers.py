@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, CacheFlush, Change, Desk, Stage
-from deep_agent.harness.arms.arm import Arm, CallTiming
+from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.statistics import MIN_RESOLUTION
@@ -45,6 +45,8 @@ class Overhead:
     """Once a visit: asking, answering, and the device's change from one process to another."""
     call_us: float = 0.0
     """With every call: emptying the cache, where the arm does that."""
+    result_us: float = 0.0
+    """With every input set: digesting its results at the end, where the arm does that."""
 
 
 class Timer(Protocol):
@@ -58,8 +60,8 @@ class Timer(Protocol):
     def news_factor(self) -> float:
         """Whoever is so many times slower on inputs that are new as a whole works from what it has kept."""
 
-    def overhead(self, arm: Arm) -> Overhead:
-        """Time what a visit costs beside the calls, on a trusted arm; raises ArmFailed."""
+    def overhead(self, desk: Desk) -> Overhead:
+        """Time what a visit costs beside the calls, on a trusted arm's desk; raises ArmFailed."""
 
     def visit(
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
@@ -111,12 +113,12 @@ class CallTimer:
         """What empties the cache before a call."""
         return self._flush
 
-    def overhead(self, arm: Arm) -> Overhead:
+    def overhead(self, desk: Desk) -> Overhead:
         """Time an empty request: waking a sleeping process takes tenths of a millisecond on some machines."""
         costs = []
         for _ in range(_REQUESTS_TIMED):
             self._flush()
-            costs.append(arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).wall_us)
+            costs.append(desk.arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).wall_us)
         return Overhead(median(costs))
 
     def visit(

@@ -2,7 +2,8 @@
 
 import array
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
 
@@ -11,10 +12,13 @@ import pytest
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk, Slot
 from deep_agent.harness.arms.arm import ArmFailed, CallTiming
+from deep_agent.harness.arms.places import Host
 from deep_agent.harness.sandbox.wire import Verb
-from deep_agent.harness.timing.burst_timer import BurstTimer, Claims
+from deep_agent.harness.timing.burst_timer import BurstTimer
+from deep_agent.harness.timing.claims import Claims
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import Overhead, refused_as_hack
+from deep_agent.problem.dtype import DType
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0, max_absolute_error=0.0))
@@ -24,11 +28,17 @@ MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0
 class Device:
     l2_bytes: int = 50 * 2**20
     uuid: str = "GPU-none"
+    digested: list[tuple[int, int]] = field(default_factory=list)
+    """How many results were digested at once, and with which salt."""
     arm_kernels = MappingProxyType({"clearing": b"machine code", "witness": b"more of it"})
 
     def settle(self) -> None: ...
 
     def touch(self) -> None: ...
+
+    def digests(self, results, salt):
+        self.digested.append((len(results), salt))
+        return [0] * len(results)
 
 
 class Loops(BurstTimer):
@@ -43,15 +53,18 @@ class Loops(BurstTimer):
         self.emptied: list[bool] = []
         self.bursts: list[list[int]] = []
         self.held_us: list[float] = []
+        self.witnessed: list[bool] = []
 
-    def _burst(self, arm, bindings, *, empties=True, hold_us=0.0):
+    def _burst(self, arm, bindings, *, empties=True, hold_us=0.0, witnessed=True):
         self.emptied.append(empties)
+        self.witnessed.append(witnessed)
         self.held_us.append(hold_us)
         self.bursts.append(bindings)
         wall_us = self._once_us + len(bindings) * self._call_us[arm]
         timing = CallTiming(wall_us=wall_us, cpu_us=self.host_us * len(bindings))
-        sums = [1000.0 + binding for binding in dict.fromkeys(bindings)]
-        return timing, Claims([1.0] * len(bindings), whole_us=len(bindings) * self.whole_us, sums=sums)
+        digests = [1000.0 + binding for binding in dict.fromkeys(bindings)]
+        whole_us = len(bindings) * self.whole_us
+        return timing, Claims([1.0] * len(bindings), whole_us=whole_us, salt=5, digests=digests)
 
 
 class Stage:
@@ -147,7 +160,7 @@ def test_contents_come_often_in_a_long_burst_and_others_once_at_its_end():
 
     def claiming(arm, bindings, *, hold_us):
         timer.bursts.append(bindings)
-        return CallTiming(wall_us=4e4, cpu_us=4e3), Claims([10.0] * 270 + [3.0] * 129 + [10.0], 4e4, [0.0, 1.0])
+        return CallTiming(wall_us=4e4, cpu_us=4e3), Claims([10.0] * 270 + [3.0] * 129 + [10.0], 4e4, 5, [0.0, 1.0])
 
     timer._burst = claiming
     found, checked = timer._long(stage, desk, Overhead(0.0))
@@ -185,17 +198,38 @@ class Emptyings(BurstTimer):
         super().__init__(Device(), Random(1))
         self.n_bursts = 0
 
-    def _burst(self, arm, bindings, *, empties=True, hold_us=0.0):
+    def _burst(self, arm, bindings, *, hold_us):
         self.n_bursts += 1
         slow_us = 0.0 if self.n_bursts == 3 else 7.0
         whole_us = (65.0 + slow_us) * (len(bindings) + 1) + 1.5 * len(bindings)
         timing = CallTiming(wall_us=500.0 + slow_us + hold_us + whole_us, cpu_us=1.0)
-        return timing, Claims([1.5] * len(bindings), whole_us, [])
+        return timing, Claims([1.5] * len(bindings), whole_us, 5, [])
+
+
+class Reading(Device):
+    """Takes 2 ms to digest all results, and longer the first time."""
+
+    def digests(self, results, salt):
+        time.sleep(2e-3 if self.digested else 20e-3)
+        return super().digests(results, salt)
+
+
+def baseline():
+    outputs = Host().region({"y": ((3,), DType.FLOAT32)}, Random(1), sealed=False)
+    return Desk("baseline", slots=[Slot(binding, outputs) for binding in range(4)])
 
 
 def test_what_emptying_takes_is_the_least_of_a_few_bursts():
-    found = Emptyings().overhead("baseline")
+    found = Emptyings().overhead(baseline())
     assert (found.call_us, found.visit_us) == (pytest.approx(65.0), pytest.approx(500.0))
+
+
+def test_what_digesting_a_result_takes_is_the_least_of_a_few_times():
+    timer = Emptyings()
+    timer._device = Reading()
+    found = timer.overhead(baseline())
+    assert 500.0 <= found.result_us < 1900.0
+    assert {n_results for n_results, _ in timer._device.digested} == {4}
 
 
 def test_all_that_ran_in_a_burst_is_shared_among_its_calls():
@@ -215,12 +249,19 @@ def test_the_clock_takes_off_an_emptying_more_than_there_are_calls():
     assert timing.second_us == pytest.approx((3 * 100.0 - 4 * 10.0) / 3)
 
 
-def test_what_results_summed_to_is_kept_for_their_check():
+def test_the_clock_takes_off_what_digesting_takes_once_for_each_set():
+    timer, stage, desk = visiting()
+    timing, _ = timer._long(stage, desk, Overhead(visit_us=400.0, result_us=3000.0))
+    assert timing.second_us == pytest.approx((400 * 100.0 - 2 * 3000.0) / 400)
+
+
+def test_what_is_told_of_results_is_kept_for_their_check():
     timer, stage, desk = visiting()
     desk.slots = [Slot(17, None), Slot(23, None)]
-    desk.witnessed = {5: 1.0}
     timer.visit(stage, desk, Overhead(0.0), check=True)
-    assert desk.witnessed == {0: 1017.0, 1: 1023.0}
+    assert desk.witnessed.digests == {0: 1017.0, 1: 1023.0}
+    desk.witnessed.digest([[], []])
+    assert timer._device.digested == [(2, 5)]
 
 
 def test_only_results_of_the_latest_burst_are_witnessed():
@@ -229,28 +270,30 @@ def test_only_results_of_the_latest_burst_are_witnessed():
     stage.n_sets = 6
     desk.slots = [Slot(binding, None) for binding in range(stage.n_sets)]
     timer.visit(stage, desk, Overhead(0.0), check=True)
-    assert set(desk.witnessed) == set(timer.bursts[-1])
-    assert len(desk.witnessed) == 3
+    assert set(desk.witnessed.digests) == set(timer.bursts[-1])
+    assert len(desk.witnessed.digests) == 3
 
 
-def test_results_of_calls_without_a_pause_are_witnessed_too():
+def test_results_of_calls_without_a_pause_are_witnessed_once_all_are_timed():
     timer, stage = Loops({"candidate": 100.0}, once_us=400.0), Stage(MATCHES)
     desk = Desk("candidate", call_us=120.0, slots=[Slot(17, None), Slot(23, None)])
-    timer._run_on(stage, desk, Overhead(0.0), 0.1)
-    assert desk.witnessed == {0: 1017.0, 1: 1023.0}
+    found = timer._run_on(stage, desk, Overhead(visit_us=400.0), 0.1)
+    assert desk.witnessed.digests == {0: 1017.0, 1: 1023.0}
+    assert timer.witnessed == [False, False, False, True]
+    assert (found.call_us, found.seconds) == (pytest.approx(100.0), pytest.approx(0.12))
 
 
 class Asked:
     """An arm that keeps what it is asked, and claims 10 us for every call of a burst."""
 
-    def __init__(self, sums: tuple[float, ...] = (7.0, 8.0)) -> None:
+    def __init__(self, digests: tuple[float, ...] = (7.0, 8.0), *, whole_us: float = 90.0, salt: float = 5.0) -> None:
         self.verbs: list[Verb] = []
-        self.sums = sums
+        self.behind = whole_us, salt, *digests
 
     def ask(self, verb, payload, fds=(), *, timeout_s):
         self.verbs.append(verb)
         if verb is Verb.BURST:
-            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"]) + [90.0, *self.sums]).tobytes(), 0)
+            os.pwrite(fds[0], array.array("d", [10.0] * len(payload["bindings"]) + [*self.behind]).tobytes(), 0)
         return CallTiming(wall_us=100.0, cpu_us=10.0)
 
 
@@ -258,15 +301,32 @@ def test_each_arm_gets_what_empties_its_cache_before_its_first_burst():
     timer = BurstTimer(Device(), Random(1))
     one, other = Asked(), Asked()
     for arm in (one, one, other):
-        assert timer._burst(arm, [7, 8, 7])[1] == Claims([10.0, 10.0, 10.0], 90.0, [7.0, 8.0])
+        assert timer._burst(arm, [7, 8, 7])[1] == Claims([10.0, 10.0, 10.0], 90.0, 5, [7.0, 8.0])
     assert one.verbs == [Verb.EQUIP, Verb.BURST, Verb.BURST]
     assert other.verbs == [Verb.EQUIP, Verb.BURST]
 
 
 def test_an_emptying_alone_leaves_no_results():
-    assert BurstTimer(Device(), Random(1))._burst(Asked(sums=()), [None] * 2)[1] == Claims([10.0, 10.0], 90.0, [])
+    assert BurstTimer(Device(), Random(1))._burst(Asked(()), [None] * 2)[1] == Claims([10.0, 10.0], 90.0, 5, [])
+
+
+def test_nobody_is_asked_for_digests_where_there_is_no_witness():
+    found = BurstTimer(Device(), Random(1))._burst(Asked(()), [7, 8], witnessed=False)[1]
+    assert found == Claims([10.0, 10.0], 90.0, 5, [])
 
 
 def test_an_arm_that_claims_too_little_has_failed():
+    with pytest.raises(ArmFailed, match="not all"):
+        BurstTimer(Device(), Random(1))._burst(Asked((7.0,)), [7, 8])
+
+
+@pytest.mark.parametrize("salt", [-1.0, 2.0**32, 1.5, float("nan"), float("inf")])
+def test_an_arm_that_claims_no_salt_has_failed(salt):
     with pytest.raises(ArmFailed, match="none"):
-        BurstTimer(Device(), Random(1))._burst(Asked(sums=(7.0,)), [7, 8])
+        BurstTimer(Device(), Random(1))._burst(Asked(salt=salt), [7, 8])
+
+
+@pytest.mark.parametrize("whole_us", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_arm_that_claims_no_time_has_failed(whole_us):
+    with pytest.raises(ArmFailed, match="none"):
+        BurstTimer(Device(), Random(1))._burst(Asked(whole_us=whole_us), [7, 8])

@@ -27,7 +27,7 @@ class Timer:
         self.first_us = first_us
         self.n_looks = 0
 
-    def overhead(self, arm):
+    def overhead(self, desk):
         return Overhead(0.0)
 
     def visit(self, stage, desk, overhead, *, check):

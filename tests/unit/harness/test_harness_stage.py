@@ -1,6 +1,7 @@
 """What a stage holds against results beside their values: when they came."""
 
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from test_harness_inputs import reference_of
 
 from deep_agent.harness.answers.input_sets import Case, make_input_set
-from deep_agent.harness.answers.stage import WORD_VALUES, Stage
+from deep_agent.harness.answers.stage import Stage, Witnessed
 from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.arms.places import Host
 from deep_agent.harness.sandbox.wire import Verb
@@ -48,12 +49,23 @@ def stage():
     stage.close()
 
 
+def digest(results):
+    return [zlib.crc32(b"".join(tensor.numpy().tobytes() for tensor in tensors)) for tensors in results]
+
+
+def told_otherwise(desk, number, claim=None):
+    """Let the arm have told another digest of a result."""
+    other = desk.witnessed.digests[number] ^ 1 if claim is None else claim
+    desk.witnessed = replace(desk.witnessed, digests={**desk.witnessed.digests, number: other})
+
+
 def answered(stage, *, collects=False):
-    """Give a desk with the right results of a burst over all sets, and what they sum to."""
+    """Give a desk with the right results of a burst over all sets, and what is told of them."""
     desk = stage.seat(Answering(), collects=collects)
     for inputs, slot in zip(stage._sets, desk.slots, strict=True):
         torch.mul(inputs.region.tensors["x"], 2, out=next(iter(slot.outputs.tensors.values())))
-    desk.witnessed = {one: int(slot.outputs.word_sum()) % WORD_VALUES for one, slot in enumerate(desk.slots)}
+    digests = digest([list(slot.outputs.tensors.values()) for slot in desk.slots])
+    desk.witnessed = Witnessed(dict(enumerate(digests)), digest)
     return desk
 
 
@@ -65,7 +77,7 @@ def test_results_that_were_there_in_time_pass(stage, collects):
 @pytest.mark.parametrize("late", [0, 1, 2])
 def test_right_results_that_came_late_are_refused_whichever_is_checked(stage, late):
     desk = answered(stage)
-    desk.witnessed[late] ^= 1
+    told_otherwise(desk, late)
     found = stage.check(desk, 1, quick=True)
     assert found.status is EvaluationStatus.REWARD_HACK
     assert "1 of 3 results changed after their burst was over" in found.message
@@ -74,28 +86,28 @@ def test_right_results_that_came_late_are_refused_whichever_is_checked(stage, la
 @pytest.mark.parametrize(("late", "is_refused"), [(0, False), (1, True)])
 def test_of_returned_results_only_the_checked_one_is_at_hand(stage, late, is_refused):
     desk = answered(stage, collects=True)
-    desk.witnessed[late] ^= 1
+    told_otherwise(desk, late)
     assert stage.check(desk, 1, quick=True).matches != is_refused
 
 
 def test_wrong_results_are_wrong_before_they_are_late(stage):
     desk = answered(stage)
-    desk.witnessed[1] ^= 1
+    told_otherwise(desk, 1)
     next(iter(desk.slots[1].outputs.tensors.values())).zero_()
     assert stage.check(desk, 1, quick=True).status is EvaluationStatus.INCORRECT_NUMERICAL
 
 
 @pytest.mark.parametrize("claim", [float("nan"), float("inf"), -1.0])
-def test_a_sum_that_is_none_is_late(stage, claim):
+def test_a_digest_that_is_none_is_late(stage, claim):
     desk = answered(stage)
-    desk.witnessed[1] = claim
+    told_otherwise(desk, 1, claim)
     assert stage.check(desk, 1, quick=True).status is EvaluationStatus.REWARD_HACK
 
 
 def test_a_single_call_has_no_witness(stage):
     desk = answered(stage)
-    desk.witnessed[1] ^= 1
+    told_otherwise(desk, 1)
     _, chosen = stage.call(desk, None)
-    assert desk.witnessed == {}
+    assert desk.witnessed is None
     torch.mul(stage._sets[chosen].region.tensors["x"], 2, out=next(iter(desk.slots[chosen].outputs.tensors.values())))
     assert stage.check(desk, chosen, quick=True).matches

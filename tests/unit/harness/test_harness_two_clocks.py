@@ -33,7 +33,7 @@ class Bursts(BurstTimer):
         self.n_rounds.append(n_rounds)
         return Samples({arm: [self._scripted[arm]] * n_rounds for arm in desks}), self._wrong
 
-    def _emptying(self, arm):
+    def _overhead(self, desk):
         self.n_calibrated += 1
         return Overhead(0.0)
 
