@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 pytestmark = [pytest.mark.integration, pytest.mark.gpu]
-SALT = 3_735_928_559
+SALT = 7_735_928_559_301_117
 
 
 @pytest.fixture(scope="module")
@@ -19,19 +19,20 @@ def witness():
 
 def digest_of(tensors, salt=SALT):
     """Work the digest out on the host: 32-bit words of whole chunks of 16 bytes, then each byte over, by place."""
+    import numpy as np
     import torch
 
-    from deep_agent.harness.sandbox.witness import PLACE_FACTOR, WORD_FACTOR
+    from deep_agent.harness.sandbox.witness import SALT_SHIFT, WORD_FACTOR
 
     words = []
     for tensor in tensors:
-        held = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
-        whole = held.numel() // 16 * 16
-        words += [held[:whole].view(torch.int32).to(torch.int64), held[whole:].to(torch.int64)]
-    value = torch.cat(words)
-    place = torch.arange(value.numel())
-    share = (value + salt + place * PLACE_FACTOR) % 2**32 * WORD_FACTOR % 2**32
-    return int((share ^ (share >> 16)).sum()) % 2**32
+        held = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        whole = held.size // 16 * 16
+        words += [held[:whole].view(np.uint32), held[whole:].astype(np.uint32)]
+    values = np.concatenate(words)
+    places = np.arange(1, values.size + 1, dtype=np.uint64) * np.uint64(salt << SALT_SHIFT)
+    product = (values + (places >> np.uint64(32)).astype(np.uint32)).astype(np.uint64) * np.uint64(WORD_FACTOR)
+    return int(((product >> np.uint64(32)) ^ (product & np.uint64(2**32 - 1))).sum()) % 2**32
 
 
 def seen(kernel, tensors, *, number=0, salt=SALT):
@@ -84,15 +85,31 @@ def test_it_tells_where_values_lie(witness):
 
 
 def test_nobody_who_does_not_know_the_salt_knows_what_else_has_the_same_digest(witness):
+    """Each change here keeps a digest whose salt is added to every word, or leaves only the sign of each word's share open."""
+    import torch
+
+    from deep_agent.harness.sandbox.witness import WORD_FACTOR
+
+    _, kernel = witness
+    values = torch.randint(-(2**31), 2**31, (1024, 1024), device="cuda").to(torch.int32)
+    place = torch.arange(values.numel(), device="cuda").view(1024, 1024)
+    transposed = values.t() + (place.t() - place) * WORD_FACTOR
+    flipped = values.clone()
+    flipped[0, :16] ^= -(2**31)
+    for changed in (transposed.to(torch.int32), flipped, values + 1):
+        for salt in range(SALT, SALT + 2**50, 2**43):
+            assert seen(kernel, [values], salt=salt) != seen(kernel, [changed], salt=salt)
+
+
+def test_bytes_that_are_no_bool_look_like_their_copy(witness):
     import torch
 
     _, kernel = witness
-    values = torch.arange(1000, dtype=torch.int32, device="cuda")
-    changed = values.clone()
-    changed[0] += 1
-    found = {(seen(kernel, [values], salt=salt) - seen(kernel, [changed], salt=salt)) % 2**32 for salt in range(200)}
-    assert len(found) > 2
-    assert 0 not in found
+    odd = torch.randint(0, 256, (100, 64), device="cuda", dtype=torch.uint8).view(torch.bool)
+    for returned in (odd, odd.t(), odd[:, ::2]):
+        collected = torch.empty(returned.shape, dtype=torch.bool, device="cuda")
+        collected.copy_(returned)
+        assert seen(kernel, [returned]) == seen(kernel, [collected])
 
 
 def test_it_sees_what_is_there_when_its_turn_comes(witness):

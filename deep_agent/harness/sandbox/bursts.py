@@ -14,7 +14,7 @@ import torch
 
 from deep_agent.harness.sandbox.clearing import Clearing
 from deep_agent.harness.sandbox.driver import forbid_persisting_lines
-from deep_agent.harness.sandbox.witness import DIGEST_VALUES, Witness
+from deep_agent.harness.sandbox.witness import SALT_VALUES, Witness
 
 Call = Callable[[], object]
 Results = Callable[[], Sequence[torch.Tensor]]
@@ -57,7 +57,7 @@ class Bursts:
         self._queue(calls, empties=empties)
         last.record()
         # With a salt and in an order that nobody knows before: whatever is still to come is too late for some.
-        salt = _CHANCE.randrange(DIGEST_VALUES)
+        salt = _CHANCE.randrange(SALT_VALUES)
         try:
             for place in _CHANCE.sample(range(len(results)), k=len(results)):
                 self._witness.see(place, results[place](), salt)

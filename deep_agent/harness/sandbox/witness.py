@@ -1,7 +1,8 @@
 """Digests what results hold at a moment of a stream, with a kernel that comes there in its turn. Loads torch and libcuda.
 
-Whoever has worked on behind that moment leaves results with another digest: it depends on every word and on where it lies.
-Nobody can make it up for late, since its salt is drawn once all work is queued. It is no cryptographic hash.
+Whoever has worked on behind that moment leaves results with another digest. It adds up a share of every word, which depends
+on the word and on what the salt makes of its place: who does not know the salt knows of no other results, and of no other
+order of them, that have the same digest. It is no cryptographic hash: who knows the salt finds some.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,15 @@ import torch
 from deep_agent.harness.sandbox.driver import DeviceFunction, compiled
 
 DIGEST_VALUES: Final = 2**32
-"""Digests and salts lie below."""
-PLACE_FACTOR: Final = 0x9E3779B1
-"""What a place adds to its word; odd, so that no two of 2**32 places add the same."""
-WORD_FACTOR: Final = 0x85EBCA6B
-"""Odd too; sends what words differ by into the upper half, which is folded onto the lower one."""
+"""Digests lie below."""
+SALT_VALUES: Final = 2**53
+"""Salts lie below: a double holds each."""
+SALT_SHIFT: Final = 11
+"""What it takes to fill 64 bits with a salt. The upper half of a place, counted from 1, times that is what goes with its word:
+places that are any power of two apart, and tensors as long as may be, differ there by what only the salt tells."""
+WORD_FACTOR: Final = 0x9E3779B1
+"""Odd; words are multiplied by it, and the halves of the product folded, so that each bit tells on many."""
+_PLACES: Final = 2**64
 _CHUNK_BYTES: Final = 16
 _WORD_BYTES: Final = 4
 _CHUNK_WORDS: Final = 4
@@ -27,13 +32,14 @@ _NAME: Final = "add_digest"
 
 
 def _add_word(value: str, place: str) -> str:
-    """Give PTX that adds a word's share to the digest; spoils both registers."""
+    """Give PTX that adds a word's share to the digest; spoils the value, and `half` and `product`."""
     return f"""
-  add.u32 {value}, {value}, {place};
-  mul.lo.u32 {value}, {value}, {WORD_FACTOR};
-  shr.u32 {place}, {value}, 16;
-  xor.b32 {value}, {value}, {place};
-  add.u32 sum, sum, {value};
+  mov.b64 {{half, key}}, {place};
+  add.u32 {value}, {value}, key;
+  mul.wide.u32 product, {value}, {WORD_FACTOR};
+  mov.b64 {{half, key}}, product;
+  xor.b32 half, half, key;
+  add.u32 sum, sum, half;
 """
 
 
@@ -51,13 +57,13 @@ _PTX: Final = f"""
 .address_size 64
 
 .visible .entry {_NAME}(
-  .param .u64 p_chunks, .param .u64 p_n_chunks, .param .u64 p_n_bytes_over, .param .u64 p_first_place, .param .u64 p_digest
+  .param .u64 p_chunks, .param .u64 p_n_chunks, .param .u64 p_n_bytes_over, .param .u64 p_first, .param .u64 p_factor, .param .u64 p_digest
 )
 .maxntid {_THREADS}, 1, 1
 {{
   .reg .pred p;
-  .reg .u32 block, blocks, thread, number, sum, place, place_step, at, n_words, a<{_CHUNK_WORDS}>;
-  .reg .u64 index, n_chunks, step, next, step_bytes, over, first, to;
+  .reg .u32 block, blocks, thread, number, sum, at, half, key, a<{_CHUNK_WORDS}>;
+  .reg .u64 index, n_chunks, step, next, step_bytes, over, first, factor, place, place_step, product, to;
 
   mov.u32 block, %ctaid.x;
   mov.u32 blocks, %nctaid.x;
@@ -65,7 +71,8 @@ _PTX: Final = f"""
   ld.param.u64 next, [p_chunks];
   ld.param.u64 n_chunks, [p_n_chunks];
   ld.param.u64 over, [p_n_bytes_over];
-  ld.param.u64 first, [p_first_place];
+  ld.param.u64 first, [p_first];
+  ld.param.u64 factor, [p_factor];
   ld.param.u64 to, [p_digest];
   cvta.to.global.u64 next, next;
   cvta.to.global.u64 to, to;
@@ -83,15 +90,16 @@ _PTX: Final = f"""
   add.u64 over, over, next;
   add.u64 over, over, index;
   ld.global.cg.u8 a0, [over];
-  cvt.u32.u64 n_words, n_chunks;
-  mad.lo.u32 n_words, n_words, {_CHUNK_WORDS}, number;
-  cvt.u32.u64 place, first;
-  mad.lo.u32 place, n_words, {PLACE_FACTOR}, place;{_add_word("a0", "place")}
+  mad.lo.u64 place, n_chunks, {_CHUNK_WORDS}, index;
+  mad.lo.u64 place, place, factor, first;
+{_add_word("a0", "place")}
 CHUNKS:
-  cvt.u32.u64 place, first;
-  mad.lo.u32 place, number, {_CHUNK_WORDS * PLACE_FACTOR % DIGEST_VALUES}, place;
-  cvt.u32.u64 place_step, step;
-  mul.lo.u32 place_step, place_step, {_CHUNK_WORDS * PLACE_FACTOR % DIGEST_VALUES};
+  mul.lo.u64 place, index, {_CHUNK_WORDS};
+  mad.lo.u64 place, place, factor, first;
+  // Between the last word of a chunk and the first of the thread's next one.
+  mul.lo.u64 place_step, step, {_CHUNK_WORDS};
+  sub.u64 place_step, place_step, {_CHUNK_WORDS - 1};
+  mul.lo.u64 place_step, place_step, factor;
   mul.lo.u64 over, index, {_CHUNK_BYTES};
   add.u64 next, next, over;
 READ:
@@ -99,8 +107,8 @@ READ:
   @p bra ENOUGH;
   // Past the first-level cache, which holds what was there before.
   ld.global.cg.v4.u32 {{a0, a1, a2, a3}}, [next];
-{"".join(f"  add.u32 at, place, {lane * PLACE_FACTOR % DIGEST_VALUES};{_add_word(f'a{lane}', 'at')}" for lane in range(4))}
-  add.u32 place, place, place_step;
+{"  add.u64 place, place, factor;".join(_add_word(f"a{lane}", "place") for lane in range(_CHUNK_WORDS))}
+  add.u64 place, place, place_step;
   add.u64 index, index, step;
   add.u64 next, next, step_bytes;
   bra READ;
@@ -139,20 +147,20 @@ class Witness:
         self._digests.zero_()
 
     def see(self, number: int, tensors: Sequence[torch.Tensor], salt: int) -> None:
-        """Digest result `number`, below 64, of several tensors, when the current stream comes to it."""
+        """Digest result `number` of several tensors, when the current stream comes to it; 64 results at most, salts below 2**53."""
+        assert number < _MOST_RESULTS, "fewer input sets rotate"
         to = self._digests.data_ptr() + _WORD_BYTES * number
         stream = torch._C._cuda_getCurrentRawStream(self._device)  # noqa: SLF001 - the public way is slow, and easily patched
-        n_places = 0
+        factor, place = salt << SALT_SHIFT, 1
         for tensor in tensors:
             dense = tensor.resolve_conj().resolve_neg().contiguous()
             if dense.data_ptr() % _CHUNK_BYTES:
                 dense = dense.clone()
             n_chunks, n_bytes_over = divmod(dense.nbytes, _CHUNK_BYTES)
-            first = (salt + n_places * PLACE_FACTOR) % DIGEST_VALUES
             if dense.nbytes:
-                values = dense.data_ptr(), n_chunks, n_bytes_over, first, to
+                values = dense.data_ptr(), n_chunks, n_bytes_over, place * factor % _PLACES, factor, to
                 self._function.launch(self._n_blocks, _THREADS, *values)(stream)
-            n_places += n_chunks * _CHUNK_WORDS + n_bytes_over
+            place += n_chunks * _CHUNK_WORDS + n_bytes_over
 
     def digests(self, n_results: int) -> list[int]:
         """Wait for the device, and give the digests of the first results."""

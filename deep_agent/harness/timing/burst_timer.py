@@ -20,6 +20,8 @@ from statistics import median
 from typing import Final
 from weakref import WeakSet
 
+import torch
+
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Change, Desk, Stage, Witnessed
 from deep_agent.harness.arms.arm import Arm, CallTiming, blaming
@@ -102,15 +104,20 @@ class BurstTimer:
         return Overhead(max(visit_us, 0.0), call_us, self._result_us(desk))
 
     def _result_us(self, desk: Desk) -> float:
-        """Time in the judge's own process what an arm's witness does there, of the same results: it reads as much."""
+        """Time in the judge's own process what an arm's witness does there, of the same results: it reads as much.
+
+        Launching is left out, which goes on beside the calls where the device is what a burst waits for.
+        """
         results = [list(slot.outputs.tensors.values()) for slot in desk.slots]
-        found_us = []
-        for _ in range(_DIGESTS_TIMED):
-            self._device.touch()
-            started_ns = time.perf_counter_ns()
-            self._device.digests(results, 0)
-            found_us.append((time.perf_counter_ns() - started_ns) / 1e3)
-        return min(found_us) / len(results)
+        slivers = [[tensor.reshape(-1)[:1] for tensor in tensors] for tensors in results]
+        launching_us = min(self._digesting_us(slivers) for _ in range(_DIGESTS_TIMED))
+        return max(min(self._digesting_us(results) for _ in range(_DIGESTS_TIMED)) - launching_us, 0.0) / len(results)
+
+    def _digesting_us(self, results: list[list[torch.Tensor]]) -> float:
+        self._device.touch()
+        started_ns = time.perf_counter_ns()
+        self._device.digests(results, 0)
+        return (time.perf_counter_ns() - started_ns) / 1e3
 
     def _emptyings(self, arm: Arm) -> tuple[CallTiming, Claims]:
         # The device has just worked for the judge, as it has before every visit.
@@ -259,27 +266,32 @@ class BurstTimer:
             candidate_j=candidate.call_j,
             baseline_j=baseline.call_j,
         )
-        checked = stage.check(desks["candidate"], candidate.last_index, quick=True)
+        # A burst more, on new contents: a witness would be in the time of each of the others.
+        order, bindings = self._prepared(stage, desks["candidate"], CLOCK_BURST_US)
+        self._note(desks["candidate"], order, self._burst(desks["candidate"].arm, bindings, empties=False)[1])
+        checked = stage.check(desks["candidate"], order[-1], quick=True)
         return None if checked.matches else checked
 
     def _run_on(self, stage: Stage, desk: Desk, overhead: Overhead, seconds: float) -> "_Run":
-        for index in range(stage.n_sets):
-            stage.prepare(desk, index)
-        order = [turn % stage.n_sets for turn in range(n_calls_in(seconds * 1e6, desk.call_us))]
-        bindings: list[int | None] = [desk.slots[index].binding for index in order]
-        self._device.settle()
+        _, bindings = self._prepared(stage, desk, seconds * 1e6)
         before_j = self._energy_j()
         n_calls, wall_us = 0, 0.0
         while wall_us < seconds * 1e6:
             self._attend()
             timing, _ = self._burst(desk.arm, bindings, empties=False, witnessed=False)
             wall_us += max(timing.wall_us - overhead.visit_us, 1.0)
-            n_calls += len(order)
+            n_calls += len(bindings)
         after_j = self._energy_j()
-        # One burst more: a witness would be in the time of each.
-        self._note(desk, order, self._burst(desk.arm, bindings, empties=False)[1])
         call_j = None if before_j is None or after_j is None else max(after_j - before_j, 0.0) / n_calls
-        return _Run(wall_us / n_calls, call_j, wall_us / 1e6, order[-1])
+        return _Run(wall_us / n_calls, call_j, wall_us / 1e6)
+
+    def _prepared(self, stage: Stage, desk: Desk, burst_us: float) -> tuple[list[int], list[int | None]]:
+        """Prepare all input sets for a burst that calls them in turn; gives their numbers and bindings, a call each."""
+        for index in range(stage.n_sets):
+            stage.prepare(desk, index)
+        self._device.settle()
+        order = [turn % stage.n_sets for turn in range(n_calls_in(burst_us, desk.call_us))]
+        return order, [desk.slots[index].binding for index in order]
 
     def _attend(self) -> None:
         if self._watch is not None:
@@ -343,8 +355,6 @@ class _Run:
     call_us: float
     call_j: float | None
     seconds: float
-    last_index: int
-    """The input set of the last call."""
 
 
 def _most_exchanged(watch: CardWatch, seconds: float) -> float:

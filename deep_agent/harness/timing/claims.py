@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Self
 
 from deep_agent.harness.arms.arm import ArmFailed
-from deep_agent.harness.sandbox.witness import DIGEST_VALUES
+from deep_agent.harness.sandbox.witness import SALT_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,6 @@ class Claims:
             raise ArmFailed("what it claims of a burst is not all of the times and digests that are due.")
         *times_us, salt = claimed[: n_calls + 2]
         are_times = all(isfinite(one) and one > 0 for one in times_us)
-        if not are_times or not 0 <= salt < DIGEST_VALUES or not salt.is_integer():
+        if not are_times or not 0 <= salt < SALT_VALUES or not salt.is_integer():
             raise ArmFailed("what it claims of a burst is none of the times and salts that there are.")
         return cls(times_us[:n_calls], times_us[n_calls], int(salt), claimed[n_calls + 2 :].tolist())

@@ -46,7 +46,7 @@ class Overhead:
     call_us: float = 0.0
     """With every call: emptying the cache, where the arm does that."""
     result_us: float = 0.0
-    """With every input set: digesting its results at the end, where the arm does that."""
+    """With every input set: reading its results at the end, where the arm does that."""
 
 
 class Timer(Protocol):
@@ -84,7 +84,7 @@ class Timer(Protocol):
     def sustain(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float
     ) -> Comparison | None:
-        """Add what calls without a pause take, over `seconds` of each arm; refuse a candidate whose last is wrong.
+        """Add what calls without a pause take, over `seconds` of each arm; refuse a candidate whose result is wrong after them.
 
         Raises:
             ArmFailed: the candidate's arm failed.
