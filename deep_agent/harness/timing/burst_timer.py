@@ -68,9 +68,13 @@ _BUSY_HOST_US: Final = 500.0
 _EXCHANGED_BYTES_PER_S: Final = 200e6
 """Traffic both ways, at its height, that says so. Launching alone was seen to send 33 MB/s to the host, and copies of 16 MB
 in a call of 100 ms more than ten times this."""
-_WATCHED_CALLS: Final = 4
-_WATCHED_S: Final = (0.25, 2.0)
-"""Calls that go on while traffic is counted, and the least and most time that takes: a copy is short, and must be met."""
+_WATCHED_CALLS: Final = 16
+_WATCHED_S: Final = (0.25, 4.0)
+"""Calls that go on while traffic is counted, and the least and most time that takes: a copy is short, and must be met. It is
+counted for 20 ms, one way at a time."""
+_LOOKS_APART_S: Final = 0.01
+"""Chance lets up to so much pass between looks. Without it, calls of 120 ms come in step with them: by a simulation four such calls
+show nothing of their copies four times in five, and a candidate of 100 ms on a busy host was once let pass."""
 PROCESS_RESOLUTION: Final = 0.003
 """Sixty pairs of one kernel on an H200 lay from 1.0005 to 1.0027, each to 0.0005 and all on one side: two processes
 that run the same code on the same memory differ by that much, whatever the number of rounds."""
@@ -336,7 +340,7 @@ class BurstTimer:
         with ThreadPoolExecutor(1) as pool:
             least_s, most_s = _WATCHED_S
             watched_s = min(max(_WATCHED_CALLS * host_us / 1e6, least_s), most_s)
-            counting = pool.submit(_most_exchanged, self._watch, watched_s)
+            counting = pool.submit(_most_exchanged, self._watch, watched_s, Random(self._chance.random()))
             while not counting.done():
                 self._once_each(stage, desk, overhead, change="a_block")
         exchanged = counting.result()
@@ -357,18 +361,21 @@ class _Run:
     seconds: float
 
 
-def _most_exchanged(watch: CardWatch, seconds: float) -> float:
-    """Give the height of the traffic in its lesser direction, in bytes a second, over some time; 0 where none is counted.
+def _most_exchanged(watch: CardWatch, seconds: float, chance: Random) -> float:
+    """Give the height of the traffic in its lesser direction, in bytes a second; 0 where none is counted.
+
+    It ends once that is enough to accuse, or when so many seconds have passed.
 
     Launching kernels goes mostly one way; results that are made on the host need both.
     """
     until_s = time.monotonic() + seconds
     leaving, entering = 0.0, 0.0
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s and min(leaving, entering) < _EXCHANGED_BYTES_PER_S:
         found = watch.traffic_bytes_per_s()
         if found is None:
             break
         leaving, entering = max(leaving, found[0]), max(entering, found[1])
+        time.sleep(chance.uniform(0.0, _LOOKS_APART_S))
     return min(leaving, entering)
 
 

@@ -13,7 +13,7 @@ from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, CacheFlush, Change,
 from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.samples import Samples
-from deep_agent.harness.timing.statistics import MIN_RESOLUTION
+from deep_agent.harness.timing.statistics import MIN_RESOLUTION, but_the_greatest
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 SHORT_CALL_US: Final = 300.0
@@ -158,7 +158,12 @@ class CallTimer:
         """Refuse processor time that the wall clock did not see: more threads than the device, or work between calls."""
         visits = samples.visits["candidate"]
         wall_us, cpu_us = sum(one.wall_us for one in visits), sum(one.cpu_us for one in visits)
-        others_us, idle_us = sum(one.others_us for one in visits), sum(one.idle_us for one in visits)
+        # A machine that halts just after an answer looks like work between calls. A fifth of the visits is no part of the
+        # figure either, so whoever works between calls in so few gains nothing.
+        others_us, idle_us = (
+            sum(one.others_us for one in visits),
+            sum(but_the_greatest([one.idle_us for one in visits])),
+        )
         n_threads, n_visits = self._n_threads, len(visits)
         rounding_us = n_visits * (_ROUNDING_US if n_threads == 1 else _TEAM_ROUNDING_US)
         if n_threads == 1 and others_us > _OTHERS_SHARE * cpu_us + _OTHERS_ROUNDING_US * n_visits:

@@ -335,3 +335,30 @@ def test_an_arm_that_claims_no_salt_has_failed(salt):
 def test_an_arm_that_claims_no_time_has_failed(whole_us):
     with pytest.raises(ArmFailed, match="none"):
         BurstTimer(Device(), Random(1))._burst(Asked(whole_us=whole_us), [7, 8])
+
+
+@dataclass
+class SeldomMet:
+    """Copies both ways that one look in so many meets."""
+
+    one_in: int
+    n_looks: int = 0
+
+    def since(self, start_s: float) -> None: ...
+
+    def attend(self) -> None: ...
+
+    def traffic_bytes_per_s(self) -> tuple[float, float]:
+        time.sleep(0.04)
+        self.n_looks += 1
+        return (9e8, 9e8) if self.n_looks % self.one_in == 0 else (0.0, 0.0)
+
+
+def test_the_copies_of_a_long_call_are_waited_for_and_no_longer_than_they_take_to_show():
+    timer, watch = Loops({"candidate": 1e5}, once_us=0.0), SeldomMet(one_in=16)
+    timer._watch = watch
+    timer._once_each = lambda *_, **__: time.sleep(0.01)
+    long = Samples({"candidate": [CallTiming(wall_us=1e5, cpu_us=1e5, second_us=1e5)]})
+    refused = timer._audit_host(long, long, None, Desk("candidate"), Overhead(0.0))
+    assert refused is not None
+    assert watch.n_looks == 16
