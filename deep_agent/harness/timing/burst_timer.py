@@ -69,12 +69,12 @@ _EXCHANGED_BYTES_PER_S: Final = 200e6
 """Traffic both ways, at its height, that says so. Launching alone was seen to send 33 MB/s to the host, and copies of 16 MB
 in a call of 100 ms more than ten times this."""
 _WATCHED_CALLS: Final = 16
-_WATCHED_S: Final = (0.25, 4.0)
-"""Calls that go on while traffic is counted, and the least and most time that takes: a copy is short, and must be met. It is
+_WATCHED_S: Final = (0.25, 8.0)
+"""Calls that go on while traffic is counted, and the least and most time that takes: a copy is short, and must be met. Traffic is
 counted for 20 ms, one way at a time."""
-_LOOKS_APART_S: Final = 0.01
-"""Chance lets up to so much pass between looks. Without it, calls of 120 ms come in step with them: by a simulation four such calls
-show nothing of their copies four times in five, and a candidate of 100 ms on a busy host was once let pass."""
+_LOOKS_APART_S: Final = 0.04
+"""Chance lets up to so much pass between looks. Without it, calls of 40, 80 or 120 ms come in step with them, and show nothing of
+their copies four times in five; a candidate of 100 ms on a busy host was once let pass."""
 PROCESS_RESOLUTION: Final = 0.003
 """Sixty pairs of one kernel on an H200 lay from 1.0005 to 1.0027, each to 0.0005 and all on one side: two processes
 that run the same code on the same memory differ by that much, whatever the number of rounds."""
@@ -338,9 +338,7 @@ class BurstTimer:
             return None
         host_us = max(busy_us)
         with ThreadPoolExecutor(1) as pool:
-            least_s, most_s = _WATCHED_S
-            watched_s = min(max(_WATCHED_CALLS * host_us / 1e6, least_s), most_s)
-            counting = pool.submit(_most_exchanged, self._watch, watched_s, Random(self._chance.random()))
+            counting = pool.submit(_most_exchanged, self._watch, _watched_s(host_us), Random(self._chance.random()))
             while not counting.done():
                 self._once_each(stage, desk, overhead, change="a_block")
         exchanged = counting.result()
@@ -359,6 +357,12 @@ class _Run:
     call_us: float
     call_j: float | None
     seconds: float
+
+
+def _watched_s(host_us: float) -> float:
+    """How long traffic is counted for calls that take a host so long."""
+    least_s, most_s = _WATCHED_S
+    return min(max(_WATCHED_CALLS * host_us / 1e6, least_s), most_s)
 
 
 def _most_exchanged(watch: CardWatch, seconds: float, chance: Random) -> float:

@@ -54,20 +54,10 @@ def ratio(
     return Ratio(value=float(np.exp(center)), low=float(np.exp(low)), high=float(np.exp(high)), n_rounds=n_rounds)
 
 
-def but_the_greatest(values: Sequence[float]) -> Sequence[float]:
-    """Leave out as many of the greatest as a ratio's value leaves out at each end."""
-    return sorted(values)[: len(values) - _cut(len(values))]
-
-
-def _cut(n_rounds: int) -> int:
-    """How many values are left out at each end: a fifth."""
-    return n_rounds // 5
-
-
 def _trimmed_mean(samples: LogRatios) -> LogRatios:
     """Mean of the middle three fifths along the last axis; samples of shape (n, n_rounds)."""
     n_rounds = samples.shape[-1]
-    cut = _cut(n_rounds)
+    cut = n_rounds // 5
     ordered = np.sort(samples, axis=-1)
     middle: LogRatios = ordered[..., cut : n_rounds - cut].mean(axis=-1)
     return middle

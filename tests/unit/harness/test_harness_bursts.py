@@ -14,6 +14,7 @@ from deep_agent.harness.answers.stage import Desk, Slot
 from deep_agent.harness.arms.arm import ArmFailed, CallTiming
 from deep_agent.harness.arms.places import Host
 from deep_agent.harness.sandbox.wire import Verb
+from deep_agent.harness.timing import burst_timer
 from deep_agent.harness.timing.burst_timer import BurstTimer
 from deep_agent.harness.timing.claims import Claims
 from deep_agent.harness.timing.samples import Samples
@@ -337,28 +338,45 @@ def test_an_arm_that_claims_no_time_has_failed(whole_us):
         BurstTimer(Device(), Random(1))._burst(Asked(whole_us=whole_us), [7, 8])
 
 
-@dataclass
-class SeldomMet:
-    """Copies both ways that one look in so many meets."""
+class Copies:
+    """A card that calls of one length copy to and from, seen through looks of 20 ms, on a clock of its own."""
 
-    one_in: int
-    n_looks: int = 0
+    copy_s = 0.004
+    look_s = 0.02
 
-    def since(self, start_s: float) -> None: ...
+    def __init__(self, call_s: float, phase_s: float) -> None:
+        self.call_s, self.phase_s = call_s, phase_s
+        self.now_s = 0.0
 
-    def attend(self) -> None: ...
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
 
     def traffic_bytes_per_s(self) -> tuple[float, float]:
-        time.sleep(0.04)
-        self.n_looks += 1
-        return (9e8, 9e8) if self.n_looks % self.one_in == 0 else (0.0, 0.0)
+        return self._look(0.0), self._look(self.call_s - self.copy_s)
+
+    def _look(self, copies_at_s: float) -> float:
+        begins_s, self.now_s = self.now_s, self.now_s + self.look_s
+        first = (begins_s - copies_at_s - self.phase_s) // self.call_s
+        starts_s = [copies_at_s + self.phase_s + (first + n) * self.call_s for n in range(3)]
+        seen_s = sum(max(min(start + self.copy_s, self.now_s) - max(start, begins_s), 0.0) for start in starts_s)
+        return 900e6 * seen_s / self.copy_s
 
 
-def test_the_copies_of_a_long_call_are_waited_for_and_no_longer_than_they_take_to_show():
-    timer, watch = Loops({"candidate": 1e5}, once_us=0.0), SeldomMet(one_in=16)
-    timer._watch = watch
-    timer._once_each = lambda *_, **__: time.sleep(0.01)
-    long = Samples({"candidate": [CallTiming(wall_us=1e5, cpu_us=1e5, second_us=1e5)]})
-    refused = timer._audit_host(long, long, None, Desk("candidate"), Overhead(0.0))
-    assert refused is not None
-    assert watch.n_looks == 16
+@pytest.mark.parametrize("call_ms", [25, 40, 45, 60, 80, 100, 120, 160, 240, 400])
+def test_copies_are_met_whatever_length_calls_have(call_ms, monkeypatch):
+    chance, n_met, tries = Random(call_ms), 0, 300
+    for _ in range(tries):
+        copies = Copies(call_ms / 1e3, chance.uniform(0.0, call_ms / 1e3))
+        monkeypatch.setattr(burst_timer, "time", copies)
+        n_met += burst_timer._most_exchanged(copies, burst_timer._watched_s(call_ms * 1e3), chance) >= 200e6
+    assert n_met / tries > 0.97
+
+
+def test_nobody_looks_on_once_enough_is_seen(monkeypatch):
+    copies = Copies(0.03, 0.0)
+    monkeypatch.setattr(burst_timer, "time", copies)
+    burst_timer._most_exchanged(copies, 60.0, Random(1))
+    assert copies.now_s < 1.0
