@@ -36,8 +36,8 @@ _CHILDREN_ROUNDING_US: Final = 30_000.0
 _IDLE_SHARE: Final = 0.25
 """Processor time an arm may use between two visits, as a share of what a visit usually takes."""
 _HALT_US: Final = 3000.0
-"""A machine that halts just after an answer charges the arm for it: about a millisecond in one of 580 visits of honest candidates
-on an idle machine. So much more is borne in one visit where there are enough, and in one of ten."""
+"""A machine that halts just after an answer charges the arm for it: about a millisecond in one of 580 pauses of honest
+candidates. So much more is borne in one visit where there are enough, and in one of ten."""
 _VISITS_FOR_A_HALT: Final = 5
 """From here on a figure leaves the fastest visit out, so that one answered early gains nothing by its own time."""
 
