@@ -28,7 +28,7 @@ import torch
 from baselines_page import page, violations
 from library_calls import library_call
 from machine import card
-from side_by_side import Wanted, Workshop, is_crowded_out
+from side_by_side import Wanted, Workshop, is_crowded_out, names_crowding
 
 from deep_agent.errors import DeepAgentError, HarnessFailed, InvalidInput
 from deep_agent.harness.baselines import BASELINE_NAMES, MAX_AUTOTUNE
@@ -203,7 +203,7 @@ class Table:
                     if number in alone:
                         continue
                     row = self._row(entries[number], bench, bounds[number], n_beside=len(batch) - 1)
-                    if len(batch) > 1 and is_mistuned(row):
+                    if len(batch) > 1 and owes_to_neighbours(row):
                         alone.append(number)
                     else:
                         yield row
@@ -247,6 +247,11 @@ class Table:
         except Exception as error:  # noqa: BLE001
             made["error"] = f"{type(error).__name__}: {error}"
         return {**made, "after": machine(self._devices)}
+
+
+def owes_to_neighbours(row: Mapping[str, Any]) -> bool:
+    """Whether a row that was set up beside others would look otherwise had it been alone."""
+    return is_mistuned(row) or names_crowding(row["error"] or "")
 
 
 def is_mistuned(row: Mapping[str, Any]) -> bool:

@@ -184,4 +184,9 @@ def _bench(workplace: Workplace, wanted: Wanted, tell: Tell) -> Bench | Exceptio
 def is_crowded_out(found: Bench | Exception) -> bool:
     """Whether a bench, or one of its baselines, failed in a way that its neighbours may be to blame for."""
     failures = [one.failure for one in found.baselines()] if isinstance(found, Bench) else [str(found)]
-    return any(words in failure.lower() for failure in failures for words in _CROWDED)
+    return any(map(names_crowding, failures))
+
+
+def names_crowding(failure: str) -> bool:
+    """Whether a failure, in words, is one that neighbours may be to blame for."""
+    return any(words in failure.lower() for words in _CROWDED)

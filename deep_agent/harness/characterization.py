@@ -4,6 +4,7 @@ import time
 from contextlib import AbstractContextManager
 
 from deep_agent.errors import HarnessFailed
+from deep_agent.harness.arms.arm import ArmFailed
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.timing.rounds import Rounds, protocol_of
@@ -24,7 +25,7 @@ def characterized(
         progress: told each step in a few words.
 
     Raises:
-        HarnessFailed: a baseline broke, or the bench was closed meanwhile.
+        HarnessFailed: a baseline or its twin broke, or the bench was closed meanwhile.
     """
     progress("timing the baselines side by side")
     with hold:
@@ -61,12 +62,26 @@ def require_open(bench: Bench) -> None:
 
 
 def _noise(workplace: Workplace, bench: Bench) -> Ratio:
-    """A/A: the best baseline against its twin at every workload, in one set of rounds each."""
+    """A/A: the best baseline against its twin at every workload, in one set of rounds each; raises HarnessFailed."""
     samples = []
     for uuid, stage in bench.stages.items():
         desks = {"baseline": bench.best[uuid].desks[uuid], "candidate": bench.twin(uuid).desks[uuid]}
         rounds = Rounds(stage, desks, workplace.timer, bench.chance, lambda: False)
-        rounds.warm()
-        measured, _ = rounds.measure(protocol_of("screen", on_device=workplace.place.index is not None), ())
+        protocol = protocol_of("screen", on_device=workplace.place.index is not None)
+        try:
+            rounds.warm()
+            measured, found = rounds.measure(protocol, ())
+        except ArmFailed as failure:
+            raise _twin_broke(bench, uuid, failure.reason) from failure
+        # What is held against a candidate once its rounds are over says nothing of the library's own call.
+        if found is not None and len(measured.wall_us("candidate")) < protocol.looks[0]:
+            raise _twin_broke(bench, uuid, found.message)
         samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
     return ratio(samples, resolution=workplace.timer.resolution)
+
+
+def _twin_broke(bench: Bench, uuid: str, why: str) -> HarnessFailed:
+    return HarnessFailed(
+        f"the twin of {bench.best[uuid].source.name} of {bench.problem.name!r} broke: {why}",
+        remedy="Ask again; where that does not help, choose other baselines.",
+    )

@@ -25,6 +25,9 @@ from deep_agent.harness.sandbox.wire import Finding, Verb, receive_request, send
 MAX_LOG_BYTES: Final = 16 * 1024
 _OURS: Final = (__file__, artefact.__file__, "<frozen importlib")
 """Where frames of a traceback lie that say nothing of the candidate."""
+_MASKS_OUT_OF_MEMORY: Final = ("CUDACachingAllocator", "nvmlInit")
+"""What torch says in place of it: its allocator asks NVML who holds the memory, and from here NVML does not answer."""
+_OUT_OF_MEMORY: Final = "torch.OutOfMemoryError: CUDA out of memory; the assertion above hides it\n"
 
 
 class FormError(Exception):
@@ -193,7 +196,8 @@ def _told(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace, limit=-6))
+    words = "".join(traceback.format_exception(type(error), error, trace, limit=-6))
+    return words + _OUT_OF_MEMORY if all(one in words for one in _MASKS_OUT_OF_MEMORY) else words
 
 
 def _of_form(expected: torch.Tensor, actual: object) -> torch.Tensor:

@@ -246,3 +246,19 @@ def test_a_baseline_that_failed_is_told_by_the_line_that_names_the_error(reason,
 )
 def test_a_tuned_kernel_that_lost_to_the_untuned_one_is_made_again(times, is_mistuned):
     assert table_module.is_mistuned({"time_us": times}) == is_mistuned
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (None, False),
+        (
+            "a baseline of 'conv' broke: RuntimeError: INTERNAL ASSERT FAILED\ntorch.OutOfMemoryError: CUDA out of memory",
+            True,
+        ),
+        ("the twin of eager of 'attention' broke: CALL took longer than 240 s and was killed.", True),
+        ("the reference raises", False),
+    ],
+)
+def test_a_row_that_broke_for_want_of_memory_or_time_is_made_again(error, again):
+    assert table_module.owes_to_neighbours({"time_us": {}, "error": error}) == again

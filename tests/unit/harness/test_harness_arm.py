@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from deep_agent.harness.arms.arm import Arm
-from deep_agent.harness.sandbox.child import _of_form
+from deep_agent.harness.baseline_arms import error_line
+from deep_agent.harness.sandbox.child import _of_form, _told
 from deep_agent.harness.sandbox.wire import Verb
 
 ANSWERS = """
@@ -80,3 +81,14 @@ def test_any_other_arm_runs_until_it_is_frozen_and_again_when_it_is_thawed_or_as
 def test_a_number_that_is_returned_is_taken_in_the_declared_type(dtype):
     given = {torch.bool: True, torch.int64: 2**53 + 1}.get(dtype, 1.1)
     assert torch.equal(_of_form(torch.zeros((), dtype=dtype), given), torch.tensor(given, dtype=dtype))
+
+
+def test_running_out_of_memory_is_named_where_torch_names_another_fault():
+    masked = RuntimeError(
+        "NVML_SUCCESS == DriverAPI::get()->nvmlInit_v2_() INTERNAL ASSERT FAILED at "
+        '"/pytorch/c10/cuda/CUDACachingAllocator.cpp":1135, please report a bug to PyTorch.'
+    )
+    assert "out of memory" in error_line(_told(masked))
+    assert "INTERNAL ASSERT" in _told(masked)
+    other = RuntimeError('INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":402')
+    assert "out of memory" not in _told(other)

@@ -1,0 +1,99 @@
+"""What becomes of a characterization whose twin breaks: rounds are the judge's own, timer and stage are scripted."""
+
+from contextlib import nullcontext
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+
+from deep_agent.errors import HarnessFailed
+from deep_agent.harness.answers.compare import Comparison
+from deep_agent.harness.answers.stage import Desk
+from deep_agent.harness.arms.arm import ArmFailed, CallTiming
+from deep_agent.harness.characterization import characterized
+from deep_agent.harness.timing.rounds import PROTOCOLS
+from deep_agent.harness.timing.timers import Overhead
+from deep_agent.problem.trace import Correctness, EvaluationStatus
+
+MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0, max_absolute_error=0.0))
+ACCUSED = Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "the device was still busy after the answer")
+N_ROUNDS = PROTOCOLS["screen"].looks[0]
+
+
+class Timer:
+    """Takes 100 us a call; the twin breaks at a visit, or is accused when all are over."""
+
+    resolution = 1e-4
+    news_factor = 1.3
+
+    def __init__(self, *, breaks_at: int | None = None, accuses: bool = False) -> None:
+        self.visits_left = breaks_at
+        self.accuses = accuses
+
+    def overhead(self, desk):
+        return Overhead(0.0)
+
+    def visit(self, stage, desk, overhead, *, check):
+        if desk.arm == "twin" and self.visits_left is not None:
+            if not self.visits_left:
+                raise ArmFailed("torch.OutOfMemoryError: CUDA out of memory")
+            self.visits_left -= 1
+        return CallTiming(wall_us=100.0, cpu_us=100.0), None
+
+    def look(self, stage, desk, overhead, *, change):
+        return 100.0, 0
+
+    def conclude(self, samples, stage, desks, overhead):
+        return samples, ACCUSED if self.accuses else None
+
+
+class Stage:
+    """Finds every result right; the twin may break when it is warmed."""
+
+    n_sets = 2
+
+    def __init__(self, *, breaks_warm: bool = False) -> None:
+        self.breaks_warm = breaks_warm
+
+    def call(self, desk, change, *, index):
+        if desk.arm == "twin" and self.breaks_warm:
+            raise ArmFailed("it died by SIGSEGV")
+
+    def check(self, desk, chosen, *, quick):
+        return MATCHES
+
+
+def characterize(timer: Timer, stage: Stage):
+    bench = SimpleNamespace(
+        problem=SimpleNamespace(name="softmax"),
+        is_closed=False,
+        chance=Random(3),
+        stages={"one": stage},
+        best={"one": SimpleNamespace(source=SimpleNamespace(name="eager"), desks={"one": Desk("first")})},
+        twin=lambda uuid: SimpleNamespace(desks={uuid: Desk("twin")}),
+        time_baselines=lambda: None,
+        start_twins=lambda: None,
+        baselines=lambda: (),
+    )
+    workplace = SimpleNamespace(timer=timer, place=SimpleNamespace(index=None))
+    return characterized(workplace, bench, "cpu", nullcontext(), lambda step: None)
+
+
+def test_a_twin_that_answers_gives_the_noise():
+    found = characterize(Timer(), Stage()).noise
+    assert (found.value, found.n_rounds) == (1.0, N_ROUNDS)
+
+
+@pytest.mark.parametrize("n_visits", [0, 1, N_ROUNDS - 1])
+def test_a_twin_that_breaks_in_a_round_is_named_with_its_reason(n_visits):
+    with pytest.raises(HarnessFailed, match=r"the twin of eager of 'softmax' broke: .*out of memory.* Ask again"):
+        characterize(Timer(breaks_at=n_visits), Stage())
+
+
+def test_a_twin_that_breaks_before_the_first_round_is_named_with_its_reason():
+    with pytest.raises(HarnessFailed, match=r"the twin of eager of 'softmax' broke: it died by SIGSEGV"):
+        characterize(Timer(), Stage(breaks_warm=True))
+
+
+def test_what_would_be_held_against_a_candidate_in_the_end_is_not_held_against_a_twin():
+    assert characterize(Timer(accuses=True), Stage()).noise.n_rounds == N_ROUNDS
