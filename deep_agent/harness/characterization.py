@@ -57,7 +57,8 @@ def require_open(bench: Bench) -> None:
         # A twin may have started after the rest was closed.
         bench.close()
         raise HarnessFailed(
-            f"the bench of {bench.problem.name!r} had to make room for another.", remedy="Judge it again."
+            f"the bench of {bench.problem.name!r} broke, or had to make room for another, before the device was free.",
+            remedy="Judge it again.",
         )
 
 

@@ -4,12 +4,13 @@ Builds run beside each other; whatever touches the device waits for its one lock
 next candidate of the same problem, as far as memory allows; `verify` always sets up a new one.
 """
 
+import contextlib
 import functools
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -76,7 +77,8 @@ class DeviceJudge:
         problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
         bench = self._bench(workplace, problem, device, progress, choice=choice)
-        return characterized(workplace, bench, device, self._device, progress)
+        with self._given_up_if_broken(bench):
+            return characterized(workplace, bench, device, self._device, progress)
 
     def build(self, solution: Solution, device: str) -> Build:
         """Build a solution; see the `Judge` port."""
@@ -109,7 +111,7 @@ class DeviceJudge:
         bench = self._bench_for(workplace, problem, request, progress)
         try:
             progress("waiting for the device")
-            with self._device:
+            with self._given_up_if_broken(bench), self._device:
                 started_s = time.perf_counter()
                 progress("judging")
                 require_open(bench)
@@ -203,7 +205,8 @@ class DeviceJudge:
         with self._keys:
             setting_up = self._setting_up.setdefault(key, threading.Lock())
         with setting_up:
-            if key not in self._benches:
+            bench = self._benches.get(key)
+            if bench is None:
                 require_room(problem, workplace.place)
                 bench = Bench(workplace, problem, progress, choice=choice)
                 # Only who holds the device may take a bench away: another thread could be judging on it.
@@ -211,8 +214,24 @@ class DeviceJudge:
                     self._benches[key] = bench
                     self._make_room(workplace.place)
             with self._keys:
-                self._benches.move_to_end(key)
-            return self._benches[key]
+                if key in self._benches:
+                    self._benches.move_to_end(key)
+            return bench
+
+    @contextlib.contextmanager
+    def _given_up_if_broken(self, bench: Bench) -> Iterator[None]:
+        """Close a bench on which anything broke, and keep it no longer: one of its own arms may be dead, and stay so.
+
+        No candidate can bring that about: what it does wrong is found, not raised.
+        """
+        try:
+            yield
+        except BaseException:
+            with self._device:
+                for key in [key for key, one in self._benches.items() if one is bench]:
+                    del self._benches[key]
+                bench.close()
+            raise
 
     def _make_room(self, place: Place) -> None:
         """Close benches that lie in the same memory, the least recently used first, until the rest fits its share."""
