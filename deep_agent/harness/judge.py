@@ -211,7 +211,8 @@ class DeviceJudge:
                 bench = Bench(workplace, problem, progress, choice=choice)
                 # Only who holds the device may take a bench away: another thread could be judging on it.
                 with self._device:
-                    self._benches[key] = bench
+                    with self._keys:
+                        self._benches[key] = bench
                     self._make_room(workplace.place)
             with self._keys:
                 if key in self._benches:
@@ -222,23 +223,26 @@ class DeviceJudge:
     def _given_up_if_broken(self, bench: Bench) -> Iterator[None]:
         """Close a bench on which anything broke, and keep it no longer: one of its own arms may be dead, and stay so.
 
-        No candidate can bring that about: what it does wrong is found, not raised.
+        A candidate cannot bring that about: what it does wrong is found, not raised. A champion that breaks can.
         """
         try:
             yield
         except BaseException:
             with self._device:
-                for key in [key for key, one in self._benches.items() if one is bench]:
-                    del self._benches[key]
+                with self._keys:
+                    for key in [key for key, one in self._benches.items() if one is bench]:
+                        del self._benches[key]
                 bench.close()
             raise
 
     def _make_room(self, place: Place) -> None:
         """Close benches that lie in the same memory, the least recently used first, until the rest fits its share."""
         total_bytes = place.memory_bytes or psutil.virtual_memory().total
-        held = [(key, one.footprint_bytes) for key, one in self._benches.items() if one.place_index == place.index]
-        for key in beyond(held, int(_BENCH_MEMORY_SHARE * total_bytes)):
-            self._benches.pop(key).close()
+        with self._keys:
+            held = [(key, one.footprint_bytes) for key, one in self._benches.items() if one.place_index == place.index]
+            gone = [self._benches.pop(key) for key in beyond(held, int(_BENCH_MEMORY_SHARE * total_bytes))]
+        for bench in gone:
+            bench.close()
 
     def _unbuilt(self, request: EvaluationRequest, problem: Problem, why: NotBuilt, build_s: float) -> Evaluation:
         first_line = next((line for line in why.diagnostics.splitlines() if "error" in line), why.diagnostics[:300])

@@ -1,5 +1,6 @@
 """Which benches a judge lets go of for a new one, and what a bench is said to hold."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,7 @@ def judge(**benches):
     """A judge that keeps these benches, the least recently used first."""
     made = object.__new__(DeviceJudge)
     made._benches = dict(benches)
+    made._keys, made._device = threading.Lock(), threading.Lock()
     return made
 
 
@@ -75,3 +77,20 @@ def test_a_bench_that_was_closed_meanwhile_is_refused_and_its_late_twin_ended():
     with pytest.raises(HarnessFailed, match="had to make room"):
         require_open(made)
     assert ended == ["twin"]
+
+
+def test_a_bench_on_which_anything_broke_is_closed_and_kept_no_longer():
+    kept = judge(broken=bench(0, 1), other=bench(0, 1))
+    broken = kept._benches["broken"]
+    with pytest.raises(HarnessFailed), kept._given_up_if_broken(broken), kept._device:
+        raise HarnessFailed("the baseline's arm broke")
+    assert list(kept._benches) == ["other"]
+    assert broken.is_closed
+    assert not kept._device.locked()
+
+
+def test_a_bench_on_which_nothing_broke_is_kept():
+    kept = judge(whole=bench(0, 1))
+    with kept._given_up_if_broken(kept._benches["whole"]):
+        pass
+    assert not kept._benches["whole"].is_closed
