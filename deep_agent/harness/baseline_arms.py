@@ -1,13 +1,17 @@
-"""Owns the trusted arms that run a problem's baselines: start and check. Loads torch.
+"""Owns the trusted arms that run a problem's baselines: start, check, time side by side. Loads torch.
 
-Starting one may take a compiler's time and needs no device; `baseline_trial` times them.
+Starting one may take a compiler's time and needs no device; timing them is interleaved, so that no baseline
+looks best because its neighbours were quiet just then.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from random import Random
+from statistics import median
 from typing import Final
 
 from deep_agent.harness.answers.stage import Desk, Stage
@@ -22,6 +26,16 @@ from deep_agent.problem.definition import Definition
 OPEN_TIMEOUT_S: Final = 60.0
 BASELINE_TIMEOUT_S: Final = 240.0
 """For loading and first calls: torch.compile runs a compiler then."""
+TRIAL_ROUNDS: Final = 9
+_OUT_OF_REACH: Final = 1.6
+"""A baseline this many times slower than the best after a few rounds is timed no further."""
+_LEAST_ROUNDS: Final = 3
+_TOO_CLOSE: Final = 1.15
+"""Baselines within this ratio of the best are timed on: whoever picks the wrong one calls the right one faster."""
+_MORE_ROUNDS: Final = 18
+_MORE_S: Final = 2.0
+"""At most for timing on."""
+
 _NAMES_ERROR: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Failed|Unsupported)\b.*: .")
 """As a traceback ends; the library's compiler adds advice below."""
 
@@ -86,13 +100,6 @@ class BaselineArm:
         """Whether results are returned."""
         return not self.source.solution.spec.destination_passing_style
 
-    def fail(self, reason: str) -> None:
-        """Keep why the arm cannot go on, and nothing else of it."""
-        self.failure = error_line(reason)
-        self.time_us.clear()
-        self.quick_us.clear()
-        self.close()
-
     def close(self) -> None:
         """End the arm and give its outputs back; idempotent."""
         self.arm.close()
@@ -117,7 +124,12 @@ def start_baseline(
             entry.desks[uuid] = stage.seat(arm, collects=entry.collects, call_timeout_s=BASELINE_TIMEOUT_S)
             _warm_and_check(stage, entry.desks[uuid])
     except ArmFailed as failure:
-        entry.fail(failure.reason)
+        entry.failure = error_line(failure.reason)
+        entry.close()
+    except BaseException:
+        # The bench may have been closed meanwhile, and nobody else knows of this arm.
+        entry.close()
+        raise
     return entry
 
 
@@ -134,3 +146,53 @@ def _warm_and_check(stage: Stage, desk: Desk) -> None:
     found = stage.check(desk, chosen, quick=True)
     if not found.matches:
         raise ArmFailed(f"its result differs from the reference's: {found.message}")
+
+
+def time_side_by_side(workplace: Workplace, stage: Stage, entries: Sequence[BaselineArm], chance: Random) -> None:
+    """Time the running baselines of one workload in interleaved rounds; their medians go into `time_us`.
+
+    Raises:
+        ArmFailed: one of them broke, with its name: without it, the best of the others would pass for the library's best.
+    """
+    uuid = stage.workload.uuid
+    visits: dict[str, list[float]] = {entry.source.name: [] for entry in entries}
+    running = list(entries)
+    with _naming(running[0]):
+        overhead = workplace.timer.overhead(running[0].desks[uuid])
+
+    def visit_all(chosen: list[BaselineArm]) -> None:
+        chance.shuffle(chosen)
+        for entry in chosen:
+            with _naming(entry):
+                timing, _ = workplace.timer.visit(stage, entry.desks[uuid], overhead, check=False)
+            visits[entry.source.name].append(timing.wall_us)
+
+    for n_round in range(TRIAL_ROUNDS):
+        visit_all(running)
+        if n_round + 1 == _LEAST_ROUNDS:
+            least_us = min(min(visits[entry.source.name]) for entry in running)
+            running = [one for one in running if min(visits[one.source.name]) < _OUT_OF_REACH * least_us]
+    quick_us = {one.source.name: _lower_quartile(visits[one.source.name]) for one in running}
+    close = [one for one in running if quick_us[one.source.name] < _TOO_CLOSE * min(quick_us.values())]
+    until_s = time.monotonic() + _MORE_S
+    for _ in range(_MORE_ROUNDS if len(close) > 1 else 0):
+        if time.monotonic() > until_s:
+            break
+        visit_all(close)
+    for entry in entries:
+        ordered = sorted(visits[entry.source.name])
+        entry.time_us[uuid] = median(ordered)
+        entry.quick_us[uuid] = _lower_quartile(ordered)
+
+
+@contextmanager
+def _naming(entry: BaselineArm) -> Iterator[None]:
+    """Say which baseline broke."""
+    try:
+        yield
+    except ArmFailed as failure:
+        raise ArmFailed(f"{entry.source.name}: {error_line(failure.reason)}") from failure
+
+
+def _lower_quartile(times_us: Sequence[float]) -> float:
+    return sorted(times_us)[len(times_us) // 4]

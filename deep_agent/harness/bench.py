@@ -18,8 +18,8 @@ from deep_agent.harness.answers.input_sets import make_input_set
 from deep_agent.harness.answers.inputs import Case
 from deep_agent.harness.answers.reference import Reference
 from deep_agent.harness.answers.stage import Stage
-from deep_agent.harness.baseline_arms import BaselineArm, Workplace, start_baseline
-from deep_agent.harness.baseline_trial import time_side_by_side
+from deep_agent.harness.arms.arm import ArmFailed
+from deep_agent.harness.baseline_arms import BaselineArm, Workplace, start_baseline, time_side_by_side
 from deep_agent.harness.baselines import BaselineSource, baseline_sources
 from deep_agent.problem.evaluation import Baseline, BaselineChoice
 from deep_agent.problem.footprint import workload_bytes
@@ -78,15 +78,9 @@ class Bench:
         for source in self._sources():
             progress(f"preparing the baseline {source.name}")
             self._arms.append(start_baseline(self._workplace, source, problem.definition, self.stages))
-        self._running()
-
-    def _running(self) -> list[BaselineArm]:
-        """Give the baselines that have not failed; raises HarnessFailed where none is left."""
-        running = [entry for entry in self._arms if not entry.failure]
-        if not running:
+        if not any(entry.desks for entry in self._arms):
             reasons = "; ".join(f"{entry.source.name}: {entry.failure}" for entry in self._arms)
-            raise HarnessFailed(f"no baseline of {self.problem.name!r} runs: {reasons}")
-        return running
+            raise HarnessFailed(f"no baseline of {problem.name!r} runs: {reasons}")
 
     def _sources(self) -> tuple[BaselineSource, ...]:
         on_device = self._workplace.place.index is not None
@@ -105,13 +99,16 @@ class Bench:
         """Find each workload's fastest baseline; needs the device, and does nothing the second time.
 
         Raises:
-            HarnessFailed: every baseline broke, though each had run well.
+            HarnessFailed: a baseline broke after it had run well.
         """
         if self.best:
             return
-        for stage in self.stages.values():
-            time_side_by_side(self._workplace.timer, stage, self._running(), self.chance)
-        running = self._running()
+        running = [entry for entry in self._arms if entry.desks]
+        try:
+            for stage in self.stages.values():
+                time_side_by_side(self._workplace, stage, running, self.chance)
+        except ArmFailed as failure:
+            raise HarnessFailed(f"a baseline of {self.problem.name!r} broke: {failure.reason}") from failure
         self.best = {uuid: min(running, key=lambda entry: entry.quick_us[uuid]) for uuid in self.stages}
 
     def restore(self) -> None:
@@ -178,12 +175,13 @@ class Bench:
 
     def close(self) -> None:
         """End the baseline arms and give all memory back; idempotent."""
+        stages = [*self.stages.values(), *(case.stage for case in self.hidden)]
+        # Whatever becomes of the rest, nobody may go on with it.
+        self.stages, self.hidden = {}, ()
         for entry in self._all_arms():
             entry.close()
-        for stage in (*self.stages.values(), *(case.stage for case in self.hidden)):
+        for stage in stages:
             stage.close()
-        self.stages = {}
-        self.hidden = ()
 
 
 def _check_reference(problem: Problem, workload: Workload, results: Sequence[torch.Tensor]) -> None:

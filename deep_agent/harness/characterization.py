@@ -2,6 +2,7 @@
 
 import time
 from contextlib import AbstractContextManager
+from typing import Final
 
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.arms.arm import ArmFailed
@@ -10,6 +11,9 @@ from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.timing.rounds import Rounds, protocol_of
 from deep_agent.harness.timing.statistics import log_ratios, ratio
 from deep_agent.problem.evaluation import Characterization, Ratio
+from deep_agent.problem.trace import EvaluationStatus
+
+_BROKE: Final = (EvaluationStatus.RUNTIME_ERROR, EvaluationStatus.TIMEOUT)
 
 
 def characterized(
@@ -74,10 +78,11 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
             measured, found = rounds.measure(protocol, ())
         except ArmFailed as failure:
             raise _twin_broke(bench, uuid, failure.reason) from failure
-        # What is held against a candidate once its rounds are over says nothing of the library's own call.
-        if found is not None and len(measured.wall_us("candidate")) < protocol.looks[0]:
+        both_us = [measured.wall_us(arm) for arm in desks]
+        # What is held against a candidate that did not break says nothing of the library's own call, unless it ended a round.
+        if found is not None and (found.status in _BROKE or len(both_us[0]) != len(both_us[1]) or not both_us[0]):
             raise _twin_broke(bench, uuid, found.message)
-        samples.append(log_ratios(measured.wall_us("baseline"), measured.wall_us("candidate")))
+        samples.append(log_ratios(*both_us))
     return ratio(samples, resolution=workplace.timer.resolution)
 
 

@@ -223,15 +223,16 @@ class DeviceJudge:
     def _given_up_if_broken(self, bench: Bench) -> Iterator[None]:
         """Close a bench on which anything broke, and keep it no longer: one of its own arms may be dead, and stay so.
 
-        A candidate cannot bring that about: what it does wrong is found, not raised. A champion that breaks can.
+        What a candidate does wrong is found, not raised. But one that takes all memory of a device brings this about, and
+        a champion that breaks does, at the price of a new bench.
         """
         try:
             yield
         except BaseException:
+            with self._keys:
+                for key in [key for key, one in self._benches.items() if one is bench]:
+                    del self._benches[key]
             with self._device:
-                with self._keys:
-                    for key in [key for key, one in self._benches.items() if one is bench]:
-                        del self._benches[key]
                 bench.close()
             raise
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -180,23 +181,24 @@ def test_the_judge_starts_again_after_its_program_died(tmp_path):
 
 def test_arms_that_were_killed_cost_one_verdict(tmp_path):
     others = psutil.Process().children()
-    judge = JudgeProcess(tmp_path / "cache", fingerprint="test", hidden=())
     where = problem(tmp_path / "problem")
     request = EvaluationRequest(problem_dir=where, solution=python_solution(), device="cpu", profile="screen")
-    assert judge.evaluate(request).passed
-    (program,) = [one for one in psutil.Process().children() if one not in others]
-    zygotes = program.children()
-    arms = [arm for zygote in zygotes for arm in zygote.children(recursive=True)]
-    assert len(arms) >= 3
-    for arm in arms:
-        arm.kill()
-    with pytest.raises(HarnessFailed, match="baseline's arm broke"):
-        judge.evaluate(request)
-    assert judge.evaluate(request).passed
-    assert judge.characterize(where, "cpu").noise.n_rounds
-    assert program.is_running()
-    assert program.children() == zygotes
-    judge.close()
+    with closing(JudgeProcess(tmp_path / "cache", fingerprint="test", hidden=())) as judge:
+        assert judge.evaluate(request).passed
+        (program,) = [one for one in psutil.Process().children() if one not in others]
+        zygotes = program.children()
+        arms = [arm for zygote in zygotes for arm in zygote.children(recursive=True)]
+        assert len(arms) >= 3
+        for arm in arms:
+            # The end of one may be that of others.
+            with suppress(psutil.NoSuchProcess):
+                arm.kill()
+        with pytest.raises(HarnessFailed, match="baseline's arm broke"):
+            judge.evaluate(request)
+        assert judge.evaluate(request).passed
+        assert judge.characterize(where, "cpu").noise.n_rounds
+        assert program.is_running()
+        assert program.children() == zygotes
 
 
 def test_nothing_outlives_a_client_that_was_killed(tmp_path):

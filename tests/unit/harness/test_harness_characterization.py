@@ -17,34 +17,41 @@ from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0, max_absolute_error=0.0))
 ACCUSED = Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "the device was still busy after the answer")
+BROKEN = Comparison(EvaluationStatus.TIMEOUT, Correctness(), "BURST took longer than 60 s and was killed.")
 N_ROUNDS = PROTOCOLS["screen"].looks[0]
 
 
 class Timer:
-    """Takes 100 us a call; the twin breaks at a visit, or is accused when all are over."""
+    """Takes 100 us a call; the twin breaks at a visit, or something is found when all are over."""
 
     resolution = 1e-4
     news_factor = 1.3
 
-    def __init__(self, *, breaks_at: int | None = None, accuses: bool = False) -> None:
-        self.visits_left = breaks_at
-        self.accuses = accuses
+    def __init__(
+        self, *, breaks_at: int | None = None, accused_at: int | None = None, concludes: Comparison | None = None
+    ) -> None:
+        self.breaks_at = breaks_at
+        self.accused_at = accused_at
+        self.concludes = concludes
+        self.n_visits = 0
 
     def overhead(self, desk):
         return Overhead(0.0)
 
     def visit(self, stage, desk, overhead, *, check):
-        if desk.arm == "twin" and self.visits_left is not None:
-            if not self.visits_left:
+        found = None
+        if desk.arm == "twin":
+            if self.n_visits == self.breaks_at:
                 raise ArmFailed("torch.OutOfMemoryError: CUDA out of memory")
-            self.visits_left -= 1
-        return CallTiming(wall_us=100.0, cpu_us=100.0), None
+            found = ACCUSED if self.n_visits == self.accused_at else None
+            self.n_visits += 1
+        return CallTiming(wall_us=100.0, cpu_us=100.0), found
 
     def look(self, stage, desk, overhead, *, change):
         return 100.0, 0
 
     def conclude(self, samples, stage, desks, overhead):
-        return samples, ACCUSED if self.accuses else None
+        return samples, self.concludes
 
 
 class Stage:
@@ -63,11 +70,11 @@ class Stage:
         return MATCHES
 
 
-def characterize(timer: Timer, stage: Stage):
+def characterize(timer: Timer, stage: Stage, seed: int = 3):
     bench = SimpleNamespace(
         problem=SimpleNamespace(name="softmax"),
         is_closed=False,
-        chance=Random(3),
+        chance=Random(seed),
         stages={"one": stage},
         best={"one": SimpleNamespace(source=SimpleNamespace(name="eager"), desks={"one": Desk("first")})},
         twin=lambda uuid: SimpleNamespace(desks={uuid: Desk("twin")}),
@@ -96,4 +103,24 @@ def test_a_twin_that_breaks_before_the_first_round_is_named_with_its_reason():
 
 
 def test_what_would_be_held_against_a_candidate_in_the_end_is_not_held_against_a_twin():
-    assert characterize(Timer(accuses=True), Stage()).noise.n_rounds == N_ROUNDS
+    assert characterize(Timer(concludes=ACCUSED), Stage()).noise.n_rounds == N_ROUNDS
+
+
+def test_a_twin_that_breaks_after_its_rounds_is_named_too():
+    with pytest.raises(HarnessFailed, match=r"the twin of eager of 'softmax' broke: BURST took longer"):
+        characterize(Timer(concludes=BROKEN), Stage())
+
+
+@pytest.mark.parametrize(("n_visits", "pairs"), [(0, set()), (2, {2})])
+def test_rounds_that_end_early_give_the_noise_of_pairs_or_none(n_visits, pairs):
+    outcomes = {outcome(Timer(accused_at=n_visits), seed) for seed in range(8)}
+    told = "the twin of eager of 'softmax' broke: the device was still busy after the answer"
+    assert outcomes == {told} | pairs
+
+
+def outcome(timer: Timer, seed: int) -> int | str:
+    """Give the rounds that the noise is of, or why there is none."""
+    try:
+        return characterize(timer, Stage(), seed).noise.n_rounds
+    except HarnessFailed as failed:
+        return failed.message

@@ -94,3 +94,15 @@ def test_a_bench_on_which_nothing_broke_is_kept():
     with kept._given_up_if_broken(kept._benches["whole"]):
         pass
     assert not kept._benches["whole"].is_closed
+
+
+def test_a_bench_whose_memory_cannot_be_given_back_serves_nobody_again():
+    made = bench(0, 1)
+
+    def fail():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    made.stages["one"].close = fail
+    with pytest.raises(RuntimeError):
+        made.close()
+    assert made.is_closed
