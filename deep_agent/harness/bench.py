@@ -1,11 +1,12 @@
 """Owns a problem on the bench: reference, input sets, trusted baseline arms and hidden cases. Loads torch.
 
-A bench is set up once and serves many verdicts; solutions come and go in arms of their own. Every bench has a
-secret seed, and a new bench means new inputs, addresses and processes for everything. Setting up needs no
+A bench is set up once and serves many verdicts, one after the other; solutions come and go in arms of their own. Every
+bench has a secret seed, and a new bench means new inputs, addresses and processes for everything. Setting up needs no
 device; timing does.
 """
 
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
@@ -33,7 +34,7 @@ Progress = Callable[[str], None]
 
 
 class Bench:
-    """One problem set up for judging; used by one thread at a time."""
+    """One problem set up for judging; used by whoever holds its `lock`."""
 
     def __init__(
         self, workplace: Workplace, problem: Problem, progress: Progress, *, choice: BaselineChoice | None = None
@@ -50,6 +51,7 @@ class Bench:
             InvalidInput: the reference raises, or returns something undeclared or not a number.
             HarnessFailed: no baseline runs although the reference does.
         """
+        self.lock = threading.Lock()
         self.seed = secrets.token_hex(16)
         self.chance = Random(self.seed)
         self.problem = problem

@@ -23,18 +23,17 @@ def characterized(
 
     Args:
         workplace: where the bench was set up.
-        bench: set up, and not closed.
+        bench: set up, and held by its lock.
         device: as it was asked for.
         hold: entered for each of the two measurements; nothing else may work on the device within it.
         progress: told each step in a few words.
 
     Raises:
-        HarnessFailed: a baseline or its twin broke, or the bench was closed meanwhile.
+        HarnessFailed: a baseline or its twin broke.
     """
     progress("timing the baselines side by side")
     with hold:
         started_s = time.perf_counter()
-        require_open(bench)
         bench.time_baselines()
         timed_s = time.perf_counter() - started_s
     progress("starting the twin of the best baseline")
@@ -42,7 +41,6 @@ def characterized(
     progress("measuring the noise of this machine")
     with hold:
         started_s = time.perf_counter()
-        require_open(bench)
         noise = _noise(workplace, bench)
         noise_s = time.perf_counter() - started_s
     return Characterization(
@@ -53,17 +51,6 @@ def characterized(
         noise=noise,
         device_s=timed_s + noise_s,
     )
-
-
-def require_open(bench: Bench) -> None:
-    """Refuse a bench that was closed while its user waited for the device; raises HarnessFailed."""
-    if bench.is_closed:
-        # A twin may have started after the rest was closed.
-        bench.close()
-        raise HarnessFailed(
-            f"the bench of {bench.problem.name!r} broke, or had to make room for another, before the device was free.",
-            remedy="Judge it again.",
-        )
 
 
 def _noise(workplace: Workplace, bench: Bench) -> Ratio:

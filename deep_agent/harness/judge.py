@@ -16,14 +16,14 @@ from typing import Final
 
 import psutil
 
-from deep_agent.errors import InvalidInput
+from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.arms.arm import ArmLimits, Zygote
 from deep_agent.harness.arms.places import CudaDevice, Place
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.bench import Bench, Progress
 from deep_agent.harness.builds.build import Builder, NotBuilt
 from deep_agent.harness.builds.toolchains import obstacle
-from deep_agent.harness.characterization import characterized, require_open
+from deep_agent.harness.characterization import characterized
 from deep_agent.harness.equipment import cuda_index, device_kind, equipment, thread_count
 from deep_agent.harness.findings import first_failure, not_run
 from deep_agent.harness.folders import Folders, find_ncu
@@ -77,7 +77,7 @@ class DeviceJudge:
         problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
         bench = self._bench(workplace, problem, device, progress, choice=choice)
-        with self._given_up_if_broken(bench):
+        with self._using(bench):
             return characterized(workplace, bench, device, self._device, progress)
 
     def build(self, solution: Solution, device: str) -> Build:
@@ -109,24 +109,19 @@ class DeviceJudge:
             raise InvalidInput(f"the incumbent does not build: {incumbent.diagnostics[:500]}")
         workplace = self._workplace(problem, request.device)
         bench = self._bench_for(workplace, problem, request, progress)
-        try:
-            progress("waiting for the device")
-            with self._given_up_if_broken(bench), self._device:
-                started_s = time.perf_counter()
-                progress("judging")
-                require_open(bench)
-                bench.time_baselines()
-                if (
-                    protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin
-                    and incumbent is None
-                ):
-                    bench.start_twins()
-                verdict = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s))
-                findings = verdict.reach(candidate, incumbent)
-                device_s = time.perf_counter() - started_s
-        finally:
-            if request.profile == "verify":
-                bench.close()
+        progress("waiting for the device")
+        with self._using(bench), self._device:
+            started_s = time.perf_counter()
+            progress("judging")
+            bench.time_baselines()
+            if (
+                protocol_of(request.profile, on_device=workplace.place.index is not None).with_twin
+                and incumbent is None
+            ):
+                bench.start_twins()
+            verdict = Verdict(workplace, bench, request.profile, _timer(arrived_s, request.deadline_s))
+            findings = verdict.reach(candidate, incumbent)
+            device_s = time.perf_counter() - started_s
         return self._evaluation(request, problem, findings, seed=bench.seed, device_s=device_s, build_s=build_s)
 
     def profile(self, request: ProfileRequest, progress: Progress) -> Profile | NotProfiled:
@@ -209,41 +204,64 @@ class DeviceJudge:
             if bench is None:
                 require_room(problem, workplace.place)
                 bench = Bench(workplace, problem, progress, choice=choice)
-                # Only who holds the device may take a bench away: another thread could be judging on it.
-                with self._device:
-                    with self._keys:
-                        self._benches[key] = bench
-                    self._make_room(workplace.place)
+                with self._keys:
+                    self._benches[key] = bench
+                self._make_room(workplace.place)
             with self._keys:
                 if key in self._benches:
                     self._benches.move_to_end(key)
             return bench
 
     @contextlib.contextmanager
-    def _given_up_if_broken(self, bench: Bench) -> Iterator[None]:
-        """Close a bench on which anything broke, and keep it no longer: one of its own arms may be dead, and stay so.
+    def _using(self, bench: Bench) -> Iterator[None]:
+        """Have a bench to oneself: inputs change with every call, and others would meet the wrong ones.
 
-        What a candidate does wrong is found, not raised. But one that takes all memory of a device brings this about, and
-        a champion that breaks does, at the price of a new bench.
+        One on which anything broke is kept no longer, since an arm of its own may be dead, and stay so. What a candidate
+        does wrong is found, not raised; but one that takes all memory of a device brings this about, and a champion that
+        breaks does. A bench that is not kept, as no verification's is, ends with its use.
+
+        Raises:
+            HarnessFailed: it ended while this waited.
         """
         try:
-            yield
-        except BaseException:
-            with self._keys:
-                for key in [key for key, one in self._benches.items() if one is bench]:
-                    del self._benches[key]
-            with self._device:
-                bench.close()
-            raise
+            with bench.lock:
+                if bench.is_closed:
+                    raise HarnessFailed(
+                        f"the bench of {bench.problem.name!r} ended before its next use.", remedy="Judge it again."
+                    )
+                try:
+                    yield
+                except BaseException:
+                    with self._keys:
+                        for key in [key for key, one in self._benches.items() if one is bench]:
+                            del self._benches[key]
+                    with self._device:
+                        bench.close()
+                    raise
+        finally:
+            self._end_unless_kept(bench)
+
+    def _end_unless_kept(self, bench: Bench) -> None:
+        """Close a bench that is not kept, unless somebody uses it, who then does so."""
+        with self._keys:
+            if any(one is bench for one in self._benches.values()):
+                return
+        if bench.lock.acquire(blocking=False):
+            try:
+                # Giving memory back disturbs whoever is timed meanwhile.
+                with self._device:
+                    bench.close()
+            finally:
+                bench.lock.release()
 
     def _make_room(self, place: Place) -> None:
-        """Close benches that lie in the same memory, the least recently used first, until the rest fits its share."""
+        """Keep no more benches in a memory than fit its share: the least recently used go."""
         total_bytes = place.memory_bytes or psutil.virtual_memory().total
         with self._keys:
             held = [(key, one.footprint_bytes) for key, one in self._benches.items() if one.place_index == place.index]
             gone = [self._benches.pop(key) for key in beyond(held, int(_BENCH_MEMORY_SHARE * total_bytes))]
         for bench in gone:
-            bench.close()
+            self._end_unless_kept(bench)
 
     def _unbuilt(self, request: EvaluationRequest, problem: Problem, why: NotBuilt, build_s: float) -> Evaluation:
         first_line = next((line for line in why.diagnostics.splitlines() if "error" in line), why.diagnostics[:300])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.client import JudgeProcess
 from deep_agent.problem.evaluation import BaselineChoice, EvaluationRequest
 from deep_agent.problem.solution import BuildSpec, Solution, SourceFile
+from deep_agent.problem.trace import EvaluationStatus
 
 pytestmark = pytest.mark.integration
 
@@ -199,6 +201,21 @@ def test_arms_that_were_killed_cost_one_verdict(tmp_path):
         assert judge.characterize(where, "cpu").noise.n_rounds
         assert program.is_running()
         assert program.children() == zygotes
+
+
+def test_who_asks_about_one_problem_at_once_disturbs_nobody(tmp_path):
+    fused = "import torch\n\n\ndef run(x):\n    y = torch.tanh(x * 2.0 + 1.0) * x - x\n    return torch.relu(y * 0.5 + y * y) + x\n"
+    where = problem(tmp_path / "problem", fused, rows=2000, cols=2000)
+    request = EvaluationRequest(problem_dir=where, solution=python_solution(fused), device="cpu", profile="screen")
+    with (
+        closing(JudgeProcess(tmp_path / "cache", fingerprint="test", hidden=())) as judge,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        assert judge.evaluate(request).passed
+        characterized = [pool.submit(judge.characterize, where, "cpu") for _ in range(2)]
+        judged = [pool.submit(lambda: [judge.evaluate(request).status for _ in range(3)]) for _ in range(2)]
+        assert all(one.result().noise.n_rounds for one in characterized)
+        assert {status for one in judged for status in one.result()} == {EvaluationStatus.PASSED}
 
 
 def test_nothing_outlives_a_client_that_was_killed(tmp_path):

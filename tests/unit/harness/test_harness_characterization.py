@@ -73,7 +73,6 @@ class Stage:
 def characterize(timer: Timer, stage: Stage, seed: int = 3):
     bench = SimpleNamespace(
         problem=SimpleNamespace(name="softmax"),
-        is_closed=False,
         chance=Random(seed),
         stages={"one": stage},
         best={"one": SimpleNamespace(source=SimpleNamespace(name="eager"), desks={"one": Desk("first")})},

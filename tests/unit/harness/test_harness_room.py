@@ -1,13 +1,14 @@
 """Which benches a judge lets go of for a new one, and what a bench is said to hold."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.bench import Bench
-from deep_agent.harness.characterization import require_open
 from deep_agent.harness.judge import DeviceJudge, beyond
 
 GIB = 2**30
@@ -18,6 +19,7 @@ def bench(index, gib, *, arms=0, arm_bytes=0):
     made = object.__new__(Bench)
     made.problem = SimpleNamespace(name="made")
     made.hidden = ()
+    made.lock = threading.Lock()
     made.stages = {"one": SimpleNamespace(shared_bytes=gib * GIB, close=lambda: None)}
     made._workplace = SimpleNamespace(place=SimpleNamespace(index=index, arm_bytes=arm_bytes))
     desk = SimpleNamespace(output_bytes=0)
@@ -68,32 +70,65 @@ def test_a_large_device_keeps_what_a_small_host_could_not():
     assert list(kept._benches) == ["first", "new"]
 
 
-def test_a_bench_that_was_closed_meanwhile_is_refused_and_its_late_twin_ended():
+def test_a_bench_in_use_makes_room_once_that_ends():
+    kept = judge(first=bench(0, 20), new=bench(0, 20))
+    first = kept._benches["first"]
+    with kept._using(first):
+        kept._make_room(SimpleNamespace(index=0, memory_bytes=80 * GIB))
+        assert list(kept._benches) == ["new"]
+        assert not first.is_closed
+    assert first.is_closed
+    assert not first.lock.locked()
+
+
+def test_a_bench_has_one_user_at_a_time_and_the_last_one_closes_it():
+    kept = judge(shared=bench(0, 1), new=bench(0, 1))
+    shared = kept._benches["shared"]
+    users, most = [], []
+
+    def use(number):
+        with kept._using(shared):
+            users.append(number)
+            time.sleep(0.005)
+            most.append(len(users))
+            users.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(8)))
+    assert most == [1] * 8
+    assert not shared.is_closed
+    del kept._benches["shared"]
+    with kept._using(shared):
+        pass
+    assert shared.is_closed
+
+
+def test_a_bench_that_ended_meanwhile_is_refused_with_the_next_step():
+    kept = judge()
     made = bench(0, 1)
-    require_open(made)
     made.close()
-    ended = []
-    made._twins = {"eager": SimpleNamespace(desks={}, close=lambda: ended.append("twin"))}
-    with pytest.raises(HarnessFailed, match="had to make room"):
-        require_open(made)
-    assert ended == ["twin"]
+    with pytest.raises(HarnessFailed, match=r"ended before its next use\. Judge it again"), kept._using(made):
+        pytest.fail("it was used")
+    assert not made.lock.locked()
 
 
 def test_a_bench_on_which_anything_broke_is_closed_and_kept_no_longer():
     kept = judge(broken=bench(0, 1), other=bench(0, 1))
     broken = kept._benches["broken"]
-    with pytest.raises(HarnessFailed), kept._given_up_if_broken(broken), kept._device:
+    with pytest.raises(HarnessFailed, match="arm broke"), kept._using(broken), kept._device:
         raise HarnessFailed("the baseline's arm broke")
     assert list(kept._benches) == ["other"]
     assert broken.is_closed
     assert not kept._device.locked()
+    assert not broken.lock.locked()
 
 
-def test_a_bench_on_which_nothing_broke_is_kept():
-    kept = judge(whole=bench(0, 1))
-    with kept._given_up_if_broken(kept._benches["whole"]):
-        pass
-    assert not kept._benches["whole"].is_closed
+def test_a_bench_on_which_nothing_broke_is_kept_and_one_that_is_not_kept_ends_with_its_use():
+    kept, own = judge(whole=bench(0, 1)), bench(0, 1)
+    for made, is_closed in ((kept._benches["whole"], False), (own, True)):
+        with kept._using(made):
+            pass
+        assert made.is_closed == is_closed
 
 
 def test_a_bench_whose_memory_cannot_be_given_back_serves_nobody_again():
