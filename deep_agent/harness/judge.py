@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-from deep_agent.errors import HarnessFailed, InvalidInput
+from deep_agent.errors import InvalidInput
 from deep_agent.harness.arms.arm import ArmLimits, Zygote
 from deep_agent.harness.arms.places import CudaDevice, Place
 from deep_agent.harness.baseline_arms import Workplace
@@ -76,8 +76,7 @@ class DeviceJudge:
         """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
         problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
-        bench = self._bench(workplace, problem, device, progress, choice=choice)
-        with self._using(bench):
+        with self._using(lambda: self._bench(workplace, problem, device, progress, choice=choice), progress) as bench:
             return characterized(workplace, bench, device, self._device, progress)
 
     def build(self, solution: Solution, device: str) -> Build:
@@ -108,9 +107,10 @@ class DeviceJudge:
         if isinstance(incumbent, NotBuilt):
             raise InvalidInput(f"the incumbent does not build: {incumbent.diagnostics[:500]}")
         workplace = self._workplace(problem, request.device)
-        bench = self._bench_for(workplace, problem, request, progress)
-        progress("waiting for the device")
-        with self._using(bench), self._device:
+        with (
+            self._using(lambda: self._bench_for(workplace, problem, request, progress), progress) as bench,
+            self._device,
+        ):
             started_s = time.perf_counter()
             progress("judging")
             bench.time_baselines()
@@ -213,32 +213,35 @@ class DeviceJudge:
             return bench
 
     @contextlib.contextmanager
-    def _using(self, bench: Bench) -> Iterator[None]:
+    def _using(self, find: Callable[[], Bench], progress: Progress) -> Iterator[Bench]:
         """Have a bench to oneself: inputs change with every call, and others would meet the wrong ones.
 
         One on which anything broke is kept no longer, since an arm of its own may be dead, and stay so. What a candidate
         does wrong is found, not raised; but one that takes all memory of a device brings this about, and a champion that
         breaks does. A bench that is not kept, as no verification's is, ends with its use.
 
-        Raises:
-            HarnessFailed: it ended while this waited.
+        Args:
+            find: gives one that is set up; asked again where that has ended before this use could begin.
+            progress: told that this waits.
         """
+        bench = find()
+        progress("waiting for the device")
+        bench.lock.acquire()
+        while bench.is_closed:
+            bench.lock.release()
+            bench = find()
+            bench.lock.acquire()
         try:
-            with bench.lock:
-                if bench.is_closed:
-                    raise HarnessFailed(
-                        f"the bench of {bench.problem.name!r} ended before its next use.", remedy="Judge it again."
-                    )
-                try:
-                    yield
-                except BaseException:
-                    with self._keys:
-                        for key in [key for key, one in self._benches.items() if one is bench]:
-                            del self._benches[key]
-                    with self._device:
-                        bench.close()
-                    raise
+            yield bench
+        except BaseException:
+            with self._keys:
+                for key in [key for key, one in self._benches.items() if one is bench]:
+                    del self._benches[key]
+            with self._device:
+                bench.close()
+            raise
         finally:
+            bench.lock.release()
             self._end_unless_kept(bench)
 
     def _end_unless_kept(self, bench: Bench) -> None:
@@ -246,7 +249,7 @@ class DeviceJudge:
         with self._keys:
             if any(one is bench for one in self._benches.values()):
                 return
-        if bench.lock.acquire(blocking=False):
+        if not bench.is_closed and bench.lock.acquire(blocking=False):
             try:
                 # Giving memory back disturbs whoever is timed meanwhile.
                 with self._device:

@@ -10,6 +10,7 @@ import pytest
 from deep_agent.errors import HarnessFailed
 from deep_agent.harness.bench import Bench
 from deep_agent.harness.judge import DeviceJudge, beyond
+from deep_agent.ports import ignore_progress
 
 GIB = 2**30
 
@@ -34,6 +35,11 @@ def judge(**benches):
     made._benches = dict(benches)
     made._keys, made._device = threading.Lock(), threading.Lock()
     return made
+
+
+def using(kept, made):
+    """Use a bench that is found at once."""
+    return kept._using(lambda: made, ignore_progress)
 
 
 def test_the_first_go_until_the_rest_fits_and_the_last_stays():
@@ -73,7 +79,7 @@ def test_a_large_device_keeps_what_a_small_host_could_not():
 def test_a_bench_in_use_makes_room_once_that_ends():
     kept = judge(first=bench(0, 20), new=bench(0, 20))
     first = kept._benches["first"]
-    with kept._using(first):
+    with using(kept, first):
         kept._make_room(SimpleNamespace(index=0, memory_bytes=80 * GIB))
         assert list(kept._benches) == ["new"]
         assert not first.is_closed
@@ -87,7 +93,7 @@ def test_a_bench_has_one_user_at_a_time_and_the_last_one_closes_it():
     users, most = [], []
 
     def use(number):
-        with kept._using(shared):
+        with using(kept, shared):
             users.append(number)
             time.sleep(0.005)
             most.append(len(users))
@@ -98,24 +104,26 @@ def test_a_bench_has_one_user_at_a_time_and_the_last_one_closes_it():
     assert most == [1] * 8
     assert not shared.is_closed
     del kept._benches["shared"]
-    with kept._using(shared):
+    with using(kept, shared):
         pass
     assert shared.is_closed
 
 
-def test_a_bench_that_ended_meanwhile_is_refused_with_the_next_step():
-    kept = judge()
-    made = bench(0, 1)
-    made.close()
-    with pytest.raises(HarnessFailed, match=r"ended before its next use\. Judge it again"), kept._using(made):
-        pytest.fail("it was used")
-    assert not made.lock.locked()
+def test_where_a_bench_ended_meanwhile_another_is_found():
+    kept = judge(new=bench(0, 1))
+    ended = bench(0, 1)
+    ended.close()
+    found = iter([ended, ended, kept._benches["new"]])
+    with kept._using(lambda: next(found), ignore_progress) as used:
+        assert used is kept._benches["new"]
+    assert not ended.lock.locked()
+    assert not used.lock.locked()
 
 
 def test_a_bench_on_which_anything_broke_is_closed_and_kept_no_longer():
     kept = judge(broken=bench(0, 1), other=bench(0, 1))
     broken = kept._benches["broken"]
-    with pytest.raises(HarnessFailed, match="arm broke"), kept._using(broken), kept._device:
+    with pytest.raises(HarnessFailed, match="arm broke"), using(kept, broken), kept._device:
         raise HarnessFailed("the baseline's arm broke")
     assert list(kept._benches) == ["other"]
     assert broken.is_closed
@@ -126,7 +134,7 @@ def test_a_bench_on_which_anything_broke_is_closed_and_kept_no_longer():
 def test_a_bench_on_which_nothing_broke_is_kept_and_one_that_is_not_kept_ends_with_its_use():
     kept, own = judge(whole=bench(0, 1)), bench(0, 1)
     for made, is_closed in ((kept._benches["whole"], False), (own, True)):
-        with kept._using(made):
+        with using(kept, made):
             pass
         assert made.is_closed == is_closed
 
