@@ -127,7 +127,7 @@ def start_baseline(
         entry.failure = error_line(failure.reason)
         entry.close()
     except BaseException:
-        # The bench may have been closed meanwhile, and nobody else knows of this arm.
+        # The judge's own reference or memory may fail too, and nobody else knows of this arm yet.
         entry.close()
         raise
     return entry

@@ -76,5 +76,5 @@ def _noise(workplace: Workplace, bench: Bench) -> Ratio:
 def _twin_broke(bench: Bench, uuid: str, why: str) -> HarnessFailed:
     return HarnessFailed(
         f"the twin of {bench.best[uuid].source.name} of {bench.problem.name!r} broke: {why}",
-        remedy="Ask again; where that does not help, choose other baselines.",
+        remedy="Ask again; where that does not help, the reason says what the library's own call lacks.",
     )
