@@ -120,7 +120,6 @@ class Stage:
         self.place = place
         self._sets = tuple(sets)
         self._chance = chance
-        self._next_binding = chance.randrange(1000)
         on_device = place.index is not None
         # Where memory lies on a device is worth half a per cent, and arms take turns: they write to the same place.
         self._common_outputs = tuple(self._new_outputs() for _ in self._sets) if on_device else ()
@@ -143,8 +142,7 @@ class Stage:
         desk = Desk(arm, collects=collects, call_timeout_s=call_timeout_s, owns_outputs=not on_device)
         own = None if on_device else self._new_outputs()
         for number, inputs in enumerate(self._sets):
-            self._next_binding += 1 + self._chance.randrange(9)
-            desk.slots.append(Slot(self._next_binding, own or self._common_outputs[number]))
+            desk.slots.append(Slot(arm.next_binding(), own or self._common_outputs[number]))
             self._bind(arm, inputs, desk.slots[-1])
         return desk
 

@@ -5,6 +5,7 @@ arm's process. Nothing the arm says is a figure.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -218,6 +219,7 @@ class Arm:
         """Processor time of the arm when the latest request was answered."""
         self._rests = rests
         self._is_frozen = False
+        self._binding_numbers = itertools.count()
         self._end: ArmFailed | None = None
         """What ended the arm."""
 
@@ -225,6 +227,10 @@ class Arm:
     def pid(self) -> int:
         """The host's number of the process."""
         return self._pid
+
+    def next_binding(self) -> int:
+        """Number a binding: no other of this arm ever has it, since one arm sits at the stages of many workloads."""
+        return next(self._binding_numbers)
 
     def ask(
         self, verb: Verb, payload: Mapping[str, object], fds: Sequence[int] = (), *, timeout_s: float

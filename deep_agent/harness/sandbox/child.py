@@ -94,6 +94,7 @@ class ArmProcess:
             case Verb.LOAD:
                 self._load(payload, fds)
             case Verb.BIND:
+                assert payload["binding"] not in self._bindings, "calls would go to the buffers of another workload"
                 self._bindings[payload["binding"]] = _map_buffers(payload, fds)
             case Verb.CALL:
                 self._call(self._bindings[payload["binding"]])

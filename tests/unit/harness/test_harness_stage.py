@@ -29,6 +29,11 @@ class Answering:
 
     confinement: tuple[str, ...] = ()
     asked: list[Verb] = field(default_factory=list)
+    n_bindings: int = 0
+
+    def next_binding(self):
+        self.n_bindings += 1
+        return self.n_bindings
 
     def ask(self, verb, payload, fds=(), *, timeout_s):
         self.asked.append(verb)
