@@ -15,7 +15,7 @@ from deep_agent.harness.arms.places import Place
 from deep_agent.problem.workload import CustomInput
 
 _SHARE_CHANGED: Final = 512
-"""One block of about 1/512 of each input tensor moves before each call."""
+"""One block of about 1/512 of each input tensor is another before each call."""
 
 
 @dataclass(slots=True)
@@ -44,14 +44,22 @@ class InputSet:
         """Whether the region holds what the judge put there."""
         return self.master is None or torch.equal(self.region.content.view(torch.int64), self.master.view(torch.int64))
 
-    def change(self, chance: Random) -> None:
-        """Copy a random block over another in each movable tensor: the same kind of values, elsewhere."""
+    def exchange(self, other: "InputSet", chance: Random) -> None:
+        """Swap a random block of each movable tensor for one of another set of the same workload, from anywhere in it.
+
+        What a set adds up to changes with it, and over all sets no value is lost or comes twice, however often this is
+        done: copying within a set would leave few different values in time, and with them few wrong answers to find.
+        """
         for name in self.movable:
-            n_values = self.region.tensors[name].numel()
+            mine, theirs = self._trusted(name), other._trusted(name)
+            n_values = mine.numel()
             block = max(1, n_values // _SHARE_CHANGED)
-            source, target = (chance.randrange(n_values - block + 1) for _ in range(2))
-            for flat, trusted in self._flat(name):
-                flat[target : target + block] = trusted[source : source + block].clone()
+            here, there = (chance.randrange(n_values - block + 1) for _ in range(2))
+            given, taken = mine[here : here + block].clone(), theirs[there : there + block].clone()
+            for flat in self._copies(name):
+                flat[here : here + block] = taken
+            for flat in other._copies(name):
+                flat[there : there + block] = given
 
     def renew(self, chance: Random) -> None:
         """Move every value of each movable tensor by one random distance: of the last contents no row stays as it was."""
@@ -61,18 +69,23 @@ class InputSet:
             distance = chance.randrange(1, n_values)
             if n_columns > 1 and distance % n_columns == 0:
                 distance -= 1
-            for flat, trusted in self._flat(name):
-                # As bytes: not every element type can be rolled.
-                values = trusted.view(torch.uint8).view(n_values, -1)
-                flat.copy_(torch.roll(values, distance, 0).view(-1).view(flat.dtype))
+            trusted = self._trusted(name)
+            # As bytes: not every element type can be rolled.
+            values = trusted.view(torch.uint8).view(n_values, -1)
+            moved = torch.roll(values, distance, 0).view(-1).view(trusted.dtype)
+            for flat in self._copies(name):
+                flat.copy_(moved)
 
-    def _flat(self, name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Give what has to be written, and what may be read for it, in order: what an arm may have written is no source."""
-        shared = self.region.tensors[name].view(-1)
+    def _trusted(self, name: str) -> torch.Tensor:
+        """Give the values of an input in order, from where no arm can have written."""
         if self.master is None:
-            return [(shared, shared)]
-        own = self.region.view_of(name, self.master).view(-1)
-        return [(shared, own), (own, own)]
+            return self.region.tensors[name].view(-1)
+        return self.region.view_of(name, self.master).view(-1)
+
+    def _copies(self, name: str) -> list[torch.Tensor]:
+        """Give all that has to be written where values of an input change."""
+        shared = self.region.tensors[name].view(-1)
+        return [shared] if self.master is None else [shared, self._trusted(name)]
 
     @contextmanager
     def emptied(self) -> Iterator[None]:

@@ -174,7 +174,8 @@ class Stage:
     def prepare(self, desk: Desk, chosen: int, *, change: Change = "a_block") -> None:
         """Change the inputs of a set and poison the outputs that go with it."""
         if change == "a_block":
-            self._sets[chosen].change(self._chance)
+            others = [one for number, one in enumerate(self._sets) if number != chosen]
+            self._sets[chosen].exchange(self._chance.choice(others or self._sets), self._chance)
         elif change == "all":
             self._sets[chosen].renew(self._chance)
         desk.slots[chosen].outputs.poison(self._chance)

@@ -1,6 +1,7 @@
 """Inputs by the public benchmark's rules, and by ours."""
 
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -135,12 +136,24 @@ class Reachable(Host):
     index = 0
 
 
-def reachable_stage(dtype="float32"):
+def reachable_stage(dtype="float32", n_sets=1):
+    """Give the first input set of a stage, and the stage."""
     reference = reference_of({"x": {"shape": ["n", "m"], "dtype": dtype}})
     workload = Workload(uuid="w", axes={"n": 50})
     place, chance = Reachable(), Random(1)
-    inputs = make_input_set(reference, Case(workload), chance, place)
-    return inputs, Stage(reference, workload, [inputs], chance, place)
+    sets = [make_input_set(reference, Case(workload), chance, place) for _ in range(n_sets)]
+    return sets[0], Stage(reference, workload, sets, chance, place)
+
+
+class Unasked:
+    """A desk whose outputs are poisoned, and nothing else of it matters."""
+
+    def __init__(self, stage):
+        self.slots = [SimpleNamespace(outputs=outputs) for outputs in stage._common_outputs]
+
+
+def values_of(stage):
+    return torch.cat([inputs.region.tensors["x"].view(-1) for inputs in stage._sets])
 
 
 def test_what_an_arm_does_to_the_inputs_shows_and_is_undone():
@@ -158,8 +171,8 @@ def test_what_an_arm_does_to_the_inputs_shows_and_is_undone():
 def test_blocks_that_move_are_the_judges_own():
     inputs, stage = reachable_stage()
     inputs.region.tensors["x"].zero_()
-    for _ in range(2000):
-        inputs.change(Random(_))
+    for seed in range(2000):
+        inputs.exchange(inputs, Random(seed))
     assert not inputs.is_untouched()
     assert float(inputs.region.tensors["x"].abs().max()) > 0
     stage.restore()
@@ -194,12 +207,27 @@ def test_inputs_of_every_type_can_be_renewed(dtype):
     stage.close()
 
 
-def test_a_changed_input_set_is_untouched():
-    inputs, stage = reachable_stage()
-    before = inputs.region.tensors["x"].clone()
-    inputs.change(Random(3))
-    assert not torch.equal(inputs.region.tensors["x"], before)
-    assert inputs.is_untouched()
+@pytest.mark.parametrize("dtype", [one.value for one in DType if one.bits >= 8 and one is not DType.FLOAT64])
+def test_no_value_is_lost_or_comes_twice_however_often_blocks_change(dtype):
+    inputs, stage = reachable_stage(dtype, n_sets=3)
+    desk, before = Unasked(stage), values_of(stage).view(torch.uint8).view(3 * 50 * 64, -1)
+    for number in range(3000):
+        stage.prepare(desk, number % 3)
+    after = values_of(stage).view(torch.uint8).view(3 * 50 * 64, -1)
+    assert sorted(map(tuple, after.tolist())) == sorted(map(tuple, before.tolist()))
+    assert torch.equal(after, before) == (not inputs.movable)
+    assert all(one.is_untouched() for one in stage._sets)
+    stage.close()
+
+
+def test_what_inputs_add_up_to_changes_with_each_block():
+    inputs, stage = reachable_stage(n_sets=2)
+    desk, seen = Unasked(stage), set()
+    for _ in range(50):
+        stage.prepare(desk, 0)
+        seen.add(float(inputs.region.tensors["x"].double().sum()))
+    assert len(seen) == 50
+    assert inputs.region.red_zones_intact()
     stage.close()
 
 
