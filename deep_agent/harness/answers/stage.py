@@ -237,6 +237,8 @@ class Stage:
         with gone:
             self.place.settle()
             desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
+            # Before the inputs are back: it maps the buffers that are about to be compared.
+            desk.arm.freeze()
 
     def _compare(self, outputs: Region, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
         tolerance = self.workload.tolerance

@@ -28,7 +28,9 @@ class Answering:
     """An arm that does nothing itself: its results are written for it."""
 
     confinement: tuple[str, ...] = ()
-    asked: list[Verb] = field(default_factory=list)
+    asked: list[Verb | str] = field(default_factory=list)
+    inputs: torch.Tensor | None = None
+    """Those of the checked set, to see whether it may run while they are there."""
     n_bindings: int = 0
 
     def next_binding(self):
@@ -39,9 +41,12 @@ class Answering:
         self.asked.append(verb)
         return CallTiming(1.0, 1.0)
 
-    def freeze(self) -> None: ...
+    def freeze(self) -> None:
+        gone = self.inputs is not None and not self.inputs.any()
+        self.asked.append("freeze without inputs" if gone else "freeze")
 
-    def thaw(self) -> None: ...
+    def thaw(self) -> None:
+        self.asked.append("thaw")
 
 
 @pytest.fixture
@@ -77,6 +82,15 @@ def answered(stage, *, collects=False):
 @pytest.mark.parametrize("collects", [False, True])
 def test_results_that_were_there_in_time_pass(stage, collects):
     assert stage.check(answered(stage, collects=collects), 1, quick=True).matches
+
+
+def test_an_arm_that_has_copied_its_results_out_stands_still_before_its_inputs_are_back(stage):
+    desk = answered(stage, collects=True)
+    desk.arm.confinement = ("user namespace",)
+    desk.arm.inputs = stage._sets[1].region.tensors["x"]
+    desk.arm.asked.clear()
+    assert stage.check(desk, 1, quick=True).matches
+    assert desk.arm.asked == ["freeze", Verb.COLLECT, "freeze without inputs", "thaw", Verb.INSPECT]
 
 
 @pytest.mark.parametrize("late", [0, 1, 2])
