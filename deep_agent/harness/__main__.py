@@ -6,12 +6,20 @@ Both need seconds to load, so they load side by side; this module imports neithe
 import importlib
 import json
 import os
+import resource
+import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
+from typing import Final
 
 from deep_agent.harness.arms.arm import Zygote
 from deep_agent.harness.folders import Folders
+
+_FILES: Final = 2**16
+"""Files the judge wants to hold open at once: buffers of every workload, for every arm. 1024 is a usual limit, and 16 workloads
+on a device may take 512 for one bench."""
 
 
 def main(channel_fd: int) -> None:
@@ -25,13 +33,25 @@ def main(channel_fd: int) -> None:
         first += received
     settings = json.loads(first)
     folders = Folders.under(Path(settings["home"]), hidden=tuple(settings["hidden"]))
-    zygote = Zygote(folders.scratch, folders.hidden, folders.baselines)
+    _allow_files(_FILES)
+    # Whoever was here before may have been killed, and numbers of processes come again.
+    scratch = Path(tempfile.mkdtemp(dir=folders.scratch))
+    zygote = Zygote(scratch, folders.hidden, folders.baselines)
     try:
         importlib.import_module("deep_agent.harness.program").serve(channel, zygote, folders, settings)
     finally:
         zygote.close()
+        shutil.rmtree(scratch, ignore_errors=True)
         # Threads may still wait for a device or an arm; nobody is left to answer to.
         os._exit(0)
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the limit on open files as far as the system lets everybody; arms of candidates have one of their own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < reachable:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
 
 
 if __name__ == "__main__":

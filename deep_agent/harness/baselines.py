@@ -83,7 +83,7 @@ def _with_outputs(inputs, outputs):
 
 def run(*arguments):
     inputs, outputs = arguments[:N_INPUTS], arguments[N_INPUTS:]
-    key = tuple(tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in inputs)
+    key = tuple(tuple(x.shape) if isinstance(x, torch.Tensor) else (type(x), x) for x in inputs)
     with torch.inference_mode():
         if key not in _made:
             _made[key] = _with_outputs(inputs, outputs)

@@ -15,10 +15,9 @@ import torch
 
 from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.answers.examination import HiddenCase, hidden_cases
-from deep_agent.harness.answers.input_sets import make_input_set
 from deep_agent.harness.answers.inputs import Case
 from deep_agent.harness.answers.reference import Reference
-from deep_agent.harness.answers.stage import Stage
+from deep_agent.harness.answers.stage import Stage, set_stage
 from deep_agent.harness.arms.arm import ArmFailed
 from deep_agent.harness.baseline_arms import BaselineArm, Workplace, start_baseline, time_side_by_side
 from deep_agent.harness.baselines import BaselineSource, baseline_sources
@@ -91,10 +90,12 @@ class Bench:
     def _stage(self, workload: Workload) -> Stage:
         place = self._workplace.place
         n_sets = place.n_sets(workload_bytes(self.problem.definition, workload))
-        sets = [make_input_set(self.reference, Case(workload), self.chance, place) for _ in range(n_sets)]
-        stage = Stage(self.reference, workload, sets, self.chance, place)
-        results = self.reference(list(sets[0].arguments.values()))
-        _check_reference(self.problem, workload, results)
+        stage = set_stage(self.reference, Case(workload), self.chance, place, n_sets=n_sets)
+        try:
+            _check_reference(self.problem, workload, stage.expected(0))
+        except BaseException:
+            stage.close()
+            raise
         return stage
 
     def time_baselines(self) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-from deep_agent.errors import InvalidInput
+from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.arms.arm import ArmLimits, Zygote
 from deep_agent.harness.arms.places import CudaDevice, Place
 from deep_agent.harness.baseline_arms import Workplace
@@ -44,6 +44,10 @@ EVERY_DEFAULT: Final = BaselineChoice()
 """The baselines that verdicts compare with."""
 _COPIES: Final = 6
 """Sets of buffers a workload may hold at once: input sets, the judge's copies of them, and outputs of baselines, twin, candidate, incumbent."""
+_CPU_S: Final = 600
+_CPU_S_PER_WORKLOAD: Final = 120
+"""Processor time of an arm, and for each workload and thread on top of it: one arm answers for all of them, in some sixty calls
+of each, and a compiler may run in it for every shape. What hangs is ended sooner, by the time of each request."""
 _BENCH_MEMORY_SHARE: Final = 0.35
 """Share of a memory, the host's or a device's, that the benches kept in it may hold."""
 
@@ -157,10 +161,14 @@ class DeviceJudge:
 
     def _workplace(self, problem: Problem, device: str) -> Workplace:
         place, timer = self._placed(device)
+        place.attend()
+        n_threads = 1 if place.index is not None else thread_count(device)
+        cpu_s = _CPU_S + _CPU_S_PER_WORKLOAD * n_threads * len(problem.workloads)
         if place.index is not None:
-            return Workplace(self._zygote, place, timer, 1, ArmLimits(memory_bytes=None, n_files=1024))
-        limits = ArmLimits(memory_bytes=self._memory_bytes or _memory_for(problem))
-        return Workplace(self._zygote, place, timer, thread_count(device), limits)
+            limits = ArmLimits(memory_bytes=None, cpu_s=cpu_s, n_files=1024)
+        else:
+            limits = ArmLimits(memory_bytes=self._memory_bytes or _memory_for(problem), cpu_s=cpu_s)
+        return Workplace(self._zygote, place, timer, n_threads, limits)
 
     def _placed(self, device: str) -> tuple[Place, Timer]:
         with self._keys:
@@ -183,8 +191,19 @@ class DeviceJudge:
             return self._bench(workplace, problem, request.device, progress)
         # Unseen inputs, addresses and processes for every arm; nothing of the search's bench takes part.
         kept = self._benches.get(_key(problem, request.device))
-        names = None if kept is None or not kept.best else tuple({e.source.name for e in kept.best.values()})
-        return Bench(workplace, problem, progress, choice=BaselineChoice(names=names))
+        if kept is None or not kept.best:
+            return Bench(workplace, problem, progress)
+        names = tuple({entry.source.name for entry in kept.best.values()})
+        bench = Bench(workplace, problem, progress, choice=BaselineChoice(names=names))
+        lost = [f"{one.name} ({one.failure})" for one in bench.baselines() if one.failure]
+        if lost:
+            # What is left may be slower, and any figure over it larger than it is.
+            bench.close()
+            raise HarnessFailed(
+                f"the verification has not all of the search's best baselines of {problem.name!r}: {', '.join(lost)}.",
+                remedy="Ask again; where that does not help, the reason says what the library's own call lacks.",
+            )
+        return bench
 
     def _bench(
         self,

@@ -67,6 +67,38 @@ def test_a_problem_is_characterised_with_every_baseline_and_the_noise(judge, tmp
     assert any("baseline" in step for step in steps)
 
 
+def test_outputs_of_eight_bit_floats_can_be_judged(judge, tmp_path):
+    outputs = {"y": {"shape": ["rows", "cols"], "dtype": "float8_e4m3fn"}}
+    rounded = "import torch\n\n\ndef run(x):\n    return (x * {factor}).to(torch.float8_e4m3fn)\n"
+    folder = problem(tmp_path, reference=rounded.format(factor=1.0), outputs=outputs)
+    right, wrong = (
+        judge.evaluate(
+            EvaluationRequest(
+                problem_dir=folder,
+                solution=python_solution(rounded.format(factor=factor)),
+                device="cpu",
+                profile="screen",
+            )
+        )
+        for factor in (1.0, 1.5)
+    )
+    assert right.status is EvaluationStatus.PASSED, right.message
+    assert wrong.status is EvaluationStatus.INCORRECT_NUMERICAL
+
+
+def test_a_judge_leaves_no_scratch_of_its_arms_behind(tmp_path):
+    judge = JudgeProcess(tmp_path / "home", fingerprint="test", hidden=())
+    choice = BaselineChoice(names=("eager",))
+    judge.characterize(problem(tmp_path / "problem"), "cpu", choice=choice)
+    (scratch,) = (tmp_path / "home" / "scratch").iterdir()
+    assert list(scratch.iterdir())
+    judge.close()
+    until_s = time.monotonic() + 30
+    while scratch.exists() and time.monotonic() < until_s:
+        time.sleep(0.05)
+    assert not scratch.exists()
+
+
 def test_every_output_goes_where_it_belongs_when_the_library_writes_into_given_buffers(judge, tmp_path):
     reference = "def run(x):\n    return {'total': x.sum(0), 'twice': x * 2.0, 'same': x.clone()}\n"
     outputs = {

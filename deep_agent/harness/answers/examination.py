@@ -5,6 +5,7 @@ reference in float64. Then the visible workloads on fresh inputs. The solution n
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -13,10 +14,9 @@ import torch
 
 from deep_agent.errors import InvalidInput
 from deep_agent.harness.answers.compare import Comparison, compare
-from deep_agent.harness.answers.input_sets import make_input_set
 from deep_agent.harness.answers.inputs import DISTRIBUTIONS, Case
 from deep_agent.harness.answers.reference import Reference
-from deep_agent.harness.answers.stage import Stage, refusal
+from deep_agent.harness.answers.stage import Stage, refusal, set_stage
 from deep_agent.harness.arms.arm import Arm, ArmFailed
 from deep_agent.harness.arms.places import Place
 from deep_agent.problem.axes import VarAxis
@@ -61,17 +61,20 @@ def hidden_cases(
     """Make hidden stages that the reference accepts; fewer, even none, when it accepts few."""
     cases: list[HiddenCase] = []
     seen: set[str] = set()
-    for tries, workload in enumerate(hidden_workloads(reference.definition, visible, chance)):
-        if len(cases) >= n_cases or tries >= _MAX_REFERENCE_TRIES:
-            break
-        distribution = DISTRIBUTIONS[len(cases) % len(DISTRIBUTIONS)]
-        key = f"{sorted(workload.axes.items())} {distribution}"
-        if key in seen or not _is_small(reference.definition, workload):
-            continue
-        seen.add(key)
-        made = _hidden_case(reference, Case(workload, distribution), chance, place)
-        if made is not None:
-            cases.append(made)
+    with ExitStack() as failed:
+        for tries, workload in enumerate(hidden_workloads(reference.definition, visible, chance)):
+            if len(cases) >= n_cases or tries >= _MAX_REFERENCE_TRIES:
+                break
+            distribution = DISTRIBUTIONS[len(cases) % len(DISTRIBUTIONS)]
+            key = f"{sorted(workload.axes.items())} {distribution}"
+            if key in seen or not _is_small(reference.definition, workload):
+                continue
+            seen.add(key)
+            made = _hidden_case(reference, Case(workload, distribution), chance, place)
+            if made is not None:
+                cases.append(made)
+                failed.callback(made.stage.close)
+        failed.pop_all()
     return tuple(cases)
 
 
@@ -88,35 +91,31 @@ def _is_small(definition: Definition, workload: Workload) -> bool:
 
 def _hidden_case(reference: Reference, case: Case, chance: Random, place: Place) -> HiddenCase | None:
     """Make one case; None when the reference refuses it or its answer is not finite in double precision."""
-    try:
-        inputs = make_input_set(reference, case, chance, place)
-    except InvalidInput:
-        return None
-    stage = Stage(reference, case.workload, [inputs], chance, place)
-    try:
-        native = reference(list(inputs.arguments.values()))
-        expected = stage.expected_in_double(0)
-    except InvalidInput:
-        stage.close()
-        return None
-    usable = all(
-        tuple(a.shape) == tuple(b.shape)
-        and bool(torch.isfinite(a.double()).all())
-        and bool(torch.isfinite(b.double()).all())
-        for a, b in zip(native, expected, strict=True)
-    )
-    if not usable or not _native_agrees(native, expected, stage):
-        stage.close()
-        return None
+    with ExitStack() as unused:
+        try:
+            stage = set_stage(reference, case, chance, place)
+            unused.callback(stage.close)
+            native, expected = stage.expected(0), stage.expected_in_double(0)
+        except InvalidInput:
+            return None
+        if not _is_usable(native, expected, stage):
+            return None
+        unused.pop_all()
     sizes = ", ".join(f"{axis}={size}" for axis, size in case.workload.axes.items())
     return HiddenCase(f"a hidden shape ({sizes}; {case.distribution} values)", stage, expected)
 
 
-def _native_agrees(native: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], stage: Stage) -> bool:
+def _is_usable(native: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], stage: Stage) -> bool:
     """A case that the library itself fails at its own precision says nothing about a solution."""
     names = stage.reference.definition.outputs
     tolerance = stage.workload.tolerance
-    return all(compare(n, a, b, tolerance).matches for n, a, b in zip(names, native, expected, strict=True))
+    return all(
+        tuple(a.shape) == tuple(b.shape)
+        and bool(torch.isfinite(a.double()).all())
+        and bool(torch.isfinite(b.double()).all())
+        and compare(name, a, b, tolerance).matches
+        for name, a, b in zip(names, native, expected, strict=True)
+    )
 
 
 def examine_hidden(

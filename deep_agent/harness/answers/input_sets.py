@@ -51,14 +51,14 @@ class InputSet:
         done: copying within a set would leave few different values in time, and with them few wrong answers to find.
         """
         for name in self.movable:
-            mine, theirs = self._trusted(name), other._trusted(name)
+            mine, theirs = self.trusted(name), other.trusted(name)
             n_values = mine.numel()
             block = max(1, n_values // _SHARE_CHANGED)
             here, there = (chance.randrange(n_values - block + 1) for _ in range(2))
             given, taken = mine[here : here + block].clone(), theirs[there : there + block].clone()
-            for flat in self._copies(name):
+            for flat in self.copies(name):
                 flat[here : here + block] = taken
-            for flat in other._copies(name):
+            for flat in other.copies(name):
                 flat[there : there + block] = given
 
     def renew(self, chance: Random) -> None:
@@ -69,23 +69,23 @@ class InputSet:
             distance = chance.randrange(1, n_values)
             if n_columns > 1 and distance % n_columns == 0:
                 distance -= 1
-            trusted = self._trusted(name)
+            trusted = self.trusted(name)
             # As bytes: not every element type can be rolled.
             values = trusted.view(torch.uint8).view(n_values, -1)
             moved = torch.roll(values, distance, 0).view(-1).view(trusted.dtype)
-            for flat in self._copies(name):
+            for flat in self.copies(name):
                 flat.copy_(moved)
 
-    def _trusted(self, name: str) -> torch.Tensor:
+    def trusted(self, name: str) -> torch.Tensor:
         """Give the values of an input in order, from where no arm can have written."""
         if self.master is None:
             return self.region.tensors[name].view(-1)
         return self.region.view_of(name, self.master).view(-1)
 
-    def _copies(self, name: str) -> list[torch.Tensor]:
+    def copies(self, name: str) -> list[torch.Tensor]:
         """Give all that has to be written where values of an input change."""
         shared = self.region.tensors[name].view(-1)
-        return [shared] if self.master is None else [shared, self._trusted(name)]
+        return [shared] if self.master is None else [shared, self.trusted(name)]
 
     @contextmanager
     def emptied(self) -> Iterator[None]:
@@ -107,7 +107,7 @@ class InputSet:
 
 
 def make_input_set(reference: Reference, case: Case, chance: Random, place: Place) -> InputSet:
-    """Draw inputs under a secret seed and put them into sealed memory."""
+    """Draw inputs under a secret seed and put them into sealed memory; whatever it raises, none of that stays."""
     made = make_inputs(reference, case, place.generator(chance.getrandbits(62)))
     specs = {
         name: (tuple(value.shape), reference.definition.inputs[name].dtype)
@@ -115,7 +115,15 @@ def make_input_set(reference: Reference, case: Case, chance: Random, place: Plac
         if isinstance(value, torch.Tensor)
     }
     region = place.region(specs, chance, sealed=True)
-    arguments: dict[str, Argument] = dict(made)
+    try:
+        return _filled(reference, case, region, made, place)
+    except BaseException:
+        region.close()
+        raise
+
+
+def _filled(reference: Reference, case: Case, region: Region, made: dict[str, Argument], place: Place) -> InputSet:
+    arguments = dict(made)
     for name, tensor in region.tensors.items():
         source = made[name]
         assert isinstance(source, torch.Tensor)

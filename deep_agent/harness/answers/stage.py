@@ -6,7 +6,7 @@ results it has left, or lines a neighbour has warmed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Literal, TypeAlias
@@ -14,7 +14,8 @@ from typing import Final, Literal, TypeAlias
 import torch
 
 from deep_agent.harness.answers.compare import Comparison, agrees, compare
-from deep_agent.harness.answers.input_sets import InputSet
+from deep_agent.harness.answers.input_sets import InputSet, make_input_set
+from deep_agent.harness.answers.inputs import Case
 from deep_agent.harness.answers.reference import Reference
 from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming
 from deep_agent.harness.arms.memory import Region
@@ -122,7 +123,7 @@ class Stage:
         self._chance = chance
         on_device = place.index is not None
         # Where memory lies on a device is worth half a per cent, and arms take turns: they write to the same place.
-        self._common_outputs = tuple(self._new_outputs() for _ in self._sets) if on_device else ()
+        self._common_outputs = self._outputs_by_set() if on_device else ()
 
     def restore(self) -> None:
         """Undo what an arm that is gone may have done to memory that the next one gets; on the host there is none."""
@@ -141,10 +142,23 @@ class Stage:
         on_device = self.place.index is not None
         desk = Desk(arm, collects=collects, call_timeout_s=call_timeout_s, owns_outputs=not on_device)
         own = None if on_device else self._new_outputs()
-        for number, inputs in enumerate(self._sets):
-            desk.slots.append(Slot(arm.next_binding(), own or self._common_outputs[number]))
-            self._bind(arm, inputs, desk.slots[-1])
+        try:
+            for number, inputs in enumerate(self._sets):
+                desk.slots.append(Slot(arm.next_binding(), own or self._common_outputs[number]))
+                self._bind(arm, inputs, desk.slots[-1])
+        except BaseException:
+            desk.close()
+            raise
         return desk
+
+    def _outputs_by_set(self) -> tuple[Region, ...]:
+        made = []
+        with ExitStack() as failed:
+            for _ in self._sets:
+                made.append(self._new_outputs())
+                failed.callback(made[-1].close)
+            failed.pop_all()
+        return tuple(made)
 
     def _new_outputs(self) -> Region:
         definition = self.reference.definition
@@ -225,7 +239,7 @@ class Stage:
             if not self._sets[chosen].is_untouched():
                 return Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "it changed its inputs")
             if expected is None:
-                expected = self.reference(list(self._sets[chosen].arguments.values()))
+                expected = self.expected(chosen)
             found = self._compare(outputs, expected, quick=quick)
             return _changed_afterwards(desk, chosen) or found if found.matches else found
         finally:
@@ -259,6 +273,10 @@ class Stage:
         """Memory of the input sets, and of the outputs that all arms share."""
         return sum(inputs.n_bytes for inputs in self._sets) + sum(one.n_bytes for one in self._common_outputs)
 
+    def expected(self, index: int) -> tuple[torch.Tensor, ...]:
+        """Run the reference on an input set."""
+        return self.reference(list(self._sets[index].arguments.values()))
+
     def expected_in_double(self, index: int) -> tuple[torch.Tensor, ...]:
         """Run the reference in float64 on an input set."""
         return self.reference.in_double(list(self._sets[index].arguments.values()))
@@ -269,6 +287,18 @@ class Stage:
             inputs.close()
         for outputs in self._common_outputs:
             outputs.close()
+
+
+def set_stage(reference: Reference, case: Case, chance: Random, place: Place, *, n_sets: int = 1) -> Stage:
+    """Draw input sets of a case and put them on a stage; whatever it raises, none of them stays."""
+    sets: list[InputSet] = []
+    with ExitStack() as failed:
+        for _ in range(n_sets):
+            sets.append(make_input_set(reference, case, chance, place))
+            failed.callback(sets[-1].close)
+        stage = Stage(reference, case.workload, sets, chance, place)
+        failed.pop_all()
+    return stage
 
 
 def _changed_afterwards(desk: Desk, chosen: int) -> Comparison | None:

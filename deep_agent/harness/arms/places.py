@@ -63,6 +63,9 @@ class Place(Protocol):
     def generator(self, seed: int) -> torch.Generator:
         """Give a generator for tensors that are drawn here."""
 
+    def attend(self) -> None:
+        """Make this the device of the calling thread; each that answers a request says so first."""
+
     def settle(self) -> None:
         """Wait until everything the judge started here is done."""
 
@@ -87,6 +90,9 @@ class Host:
     def generator(self, seed: int) -> torch.Generator:
         """Give a CPU generator."""
         return torch.Generator().manual_seed(seed)
+
+    def attend(self) -> None:
+        """There is one processor."""
 
     def settle(self) -> None:
         """Nothing runs behind the judge's back here."""
@@ -127,6 +133,10 @@ class CudaDevice:
     def generator(self, seed: int) -> torch.Generator:
         """Give a generator of this device."""
         return torch.Generator(self.torch_device).manual_seed(seed)
+
+    def attend(self) -> None:
+        """Make its context the thread's: kernels that the driver launches go to whichever is current there."""
+        torch.cuda.set_device(self.index)
 
     def settle(self) -> None:
         """Wait for the judge's own context."""

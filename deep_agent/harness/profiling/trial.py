@@ -11,10 +11,9 @@ from typing import Self, TypeVar
 import psutil
 
 from deep_agent.errors import InvalidInput
-from deep_agent.harness.answers.input_sets import make_input_set
 from deep_agent.harness.answers.inputs import Case
 from deep_agent.harness.answers.reference import Reference
-from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, Desk, Stage, refusal
+from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, Desk, Stage, refusal, set_stage
 from deep_agent.harness.arms.arm import Arm, ArmFailed
 from deep_agent.harness.arms.loading import load
 from deep_agent.harness.baseline_arms import Workplace
@@ -48,8 +47,7 @@ class Trial:
         check_fits(self.problem.definition, self.workload, available_bytes=available_bytes, copies=COPIES)
         chance = SystemRandom()
         reference = Reference(self.problem.definition, place.torch_device)
-        inputs = make_input_set(reference, Case(self.workload), chance, place)
-        self._stage = Stage(reference, self.workload, [inputs], chance, place)
+        self._stage = set_stage(reference, Case(self.workload), chance, place)
         return self
 
     def __exit__(

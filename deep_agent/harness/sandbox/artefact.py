@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,12 +48,10 @@ def argument(spec: dict[str, Any], region: RegionBytes) -> Argument:
 @contextlib.contextmanager
 def _path_of(artefact_fd: int) -> Iterator[str]:
     # dlopen wants a path; a link to the sealed descriptor names exactly the bytes the judge built.
-    path = Path.cwd() / f"solution-{os.getpid()}.so"
-    path.symlink_to(f"/proc/self/fd/{artefact_fd}")
-    try:
+    with tempfile.TemporaryDirectory(prefix="solution-", dir=Path.cwd()) as folder:
+        path = Path(folder) / "solution.so"
+        path.symlink_to(f"/proc/self/fd/{artefact_fd}")
         yield str(path)
-    finally:
-        path.unlink()
 
 
 def _load_native(artefact_fd: int, function: str) -> Callable[..., Any]:
@@ -78,8 +77,7 @@ def _load_extension(artefact_fd: int, name: str, function: str) -> Callable[...,
 
 
 def _load_python(payload: dict[str, Any], fds: list[int]) -> Callable[..., Any]:
-    folder = Path.cwd() / f"solution-{os.getpid()}"
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="solution-", dir=Path.cwd()))
     for relative, fd in zip(payload["paths"], fds, strict=True):
         target = folder / relative
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,16 @@ def test_an_allowed_share_may_miss_a_little_but_not_by_far():
     assert not compare("y", far, truth(), LOOSE).matches
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_floats_of_eight_bits_are_compared_though_the_library_does_not_compute_in_them(dtype):
+    expected = truth().to(dtype)
+    other = (truth() + 0.5).to(dtype)
+    assert agrees(expected.clone(), expected, STRICT)
+    assert not agrees(other, expected, STRICT)
+    assert compare("y", expected.clone(), expected, STRICT).matches
+    assert not compare("y", other, expected, STRICT).matches
+
+
 STEPS = ToleranceSpec(max_atol=1e-9, max_rtol=1e-5, required_matched_ratio=0.99, max_error_cap=1.0)
 
 

@@ -1,16 +1,18 @@
 """Inputs by the public benchmark's rules, and by ours."""
 
+import gc
 from random import Random
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
-from deep_agent.errors import InvalidInput
+from deep_agent.errors import InvalidInput, ResourceExhausted
 from deep_agent.harness.answers.input_sets import make_input_set
 from deep_agent.harness.answers.inputs import DISTRIBUTIONS, Case, make_inputs
 from deep_agent.harness.answers.reference import Reference
-from deep_agent.harness.answers.stage import Stage
+from deep_agent.harness.answers.stage import Stage, set_stage
 from deep_agent.harness.arms.places import Host
 from deep_agent.problem.definition import Definition
 from deep_agent.problem.dtype import DType
@@ -239,3 +241,51 @@ def test_damage_beside_common_outputs_does_not_meet_the_next_arm():
     stage.restore()
     assert outputs.red_zones_intact()
     stage.close()
+
+
+class Short(Host):
+    """Memory that is full after so many buffers."""
+
+    index = 0
+
+    def __init__(self, n_regions):
+        self.left = n_regions
+
+    def region(self, specs, chance, *, sealed):
+        self.left -= 1
+        if self.left < 0:
+            raise ResourceExhausted("no memory for buffers")
+        return super().region(specs, chance, sealed=sealed)
+
+
+def open_files():
+    gc.collect()
+    return psutil.Process().num_fds()
+
+
+@pytest.mark.parametrize("n_regions", range(6))
+def test_a_stage_that_cannot_be_set_leaves_no_memory_behind(n_regions):
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}})
+    before = open_files()
+    with pytest.raises(ResourceExhausted):
+        set_stage(reference, Case(Workload(uuid="w", axes={"n": 50})), Random(1), Short(n_regions), n_sets=3)
+    assert open_files() == before
+
+
+class Copyless(Host):
+    """Memory for buffers, and none for the judge's copies of them."""
+
+    index = 0
+
+    def region(self, specs, chance, *, sealed):
+        made = super().region(specs, chance, sealed=sealed)
+        made.content = None
+        return made
+
+
+def test_inputs_that_cannot_be_copied_leave_no_memory_behind():
+    reference = reference_of({"x": {"shape": ["n", "m"], "dtype": "float32"}})
+    before = open_files()
+    with pytest.raises(AttributeError):
+        make_input_set(reference, Case(Workload(uuid="w", axes={"n": 50})), Random(1), Copyless())
+    assert open_files() == before

@@ -6,11 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from builders import make_problem, make_workload
 
 from deep_agent.errors import HarnessFailed
+from deep_agent.harness import judge as judge_module
+from deep_agent.harness.arms.places import Host
 from deep_agent.harness.bench import Bench
 from deep_agent.harness.judge import DeviceJudge, beyond
 from deep_agent.ports import ignore_progress
+from deep_agent.problem.evaluation import BaselineChoice
 
 GIB = 2**30
 
@@ -149,3 +153,38 @@ def test_a_bench_whose_memory_cannot_be_given_back_serves_nobody_again():
     with pytest.raises(RuntimeError):
         made.close()
     assert made.is_closed
+
+
+@pytest.mark.parametrize("failure", ["", "RuntimeError: CUDA out of memory"])
+def test_a_verification_without_the_best_baseline_of_the_search_is_none(monkeypatch, failure):
+    made, search = bench(0, 1), bench(0, 1)
+    search.best = {"one": SimpleNamespace(source=SimpleNamespace(name="torch_compile"))}
+    made._arms = [
+        SimpleNamespace(
+            source=SimpleNamespace(name="torch_compile", solution=None), time_us={}, failure=failure, close=lambda: None
+        )
+    ]
+    chosen = []
+
+    def set_up(workplace, problem, progress, *, choice=None):
+        chosen.append(choice)
+        return made
+
+    monkeypatch.setattr(judge_module, "Bench", set_up)
+    problem, request = make_problem(), SimpleNamespace(profile="verify", device="cpu")
+    kept = judge(**{judge_module._key(problem, "cpu"): search})
+    if failure:
+        with pytest.raises(HarnessFailed, match="best baselines of 'double': torch_compile .RuntimeError: CUDA"):
+            kept._bench_for(None, problem, request, ignore_progress)
+    else:
+        assert kept._bench_for(None, problem, request, ignore_progress) is made
+    assert made.is_closed == bool(failure)
+    assert chosen == [BaselineChoice(names=("torch_compile",))]
+
+
+@pytest.mark.parametrize(("device", "cpu_s"), [("cpu", 600 + 2 * 120), ("cpu:8", 600 + 16 * 120)])
+def test_an_arm_has_processor_time_for_every_workload_and_thread(device, cpu_s):
+    made = judge()
+    made._zygote, made._memory_bytes, made._equipment = None, None, {device: (Host(), None)}
+    workplace = made._workplace(make_problem(make_workload("a"), make_workload("b")), device)
+    assert workplace.limits.cpu_s == cpu_s
