@@ -140,8 +140,9 @@ def error_line(reason: str) -> str:
 
 
 def _warm_and_check(stage: Stage, desk: Desk) -> None:
-    for _ in range(desk.n_warm_calls):
-        stage.call(desk, None)
+    # With every input set: scalars may differ from one to the next, and each is another compilation.
+    for turn in range(max(desk.n_warm_calls, stage.n_sets)):
+        stage.call(desk, None, index=turn % stage.n_sets)
     _, chosen = stage.call(desk, None)
     found = stage.check(desk, chosen, quick=True)
     if not found.matches:

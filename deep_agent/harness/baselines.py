@@ -95,8 +95,9 @@ import torch
 from reference import run as reference_run
 
 N_INPUTS = {n_inputs}
-torch._dynamo.config.cache_size_limit = 64
-torch._dynamo.config.recompile_limit = 64
+# One for each workload, and where scalars are drawn for each of its input sets.
+torch._dynamo.config.recompile_limit = 4096
+torch._dynamo.config.accumulated_recompile_limit = 4096
 
 
 @torch.compile(dynamic=False, fullgraph=True{mode})

@@ -10,6 +10,7 @@ from random import Random
 from statistics import median
 from typing import Final
 
+from deep_agent.errors import HarnessFailed
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Change, Desk, Stage, refusal
 from deep_agent.harness.arms.arm import ArmFailed, blaming
@@ -69,16 +70,29 @@ class Rounds:
     def warm(self) -> None:
         """Call every arm a few times, unmeasured, and on every input set: whoever keeps answers keeps one of each.
 
-        So no timed call meets contents for the first time, and any that is checked shows a kept answer.
+        So no timed call meets contents for the first time, and any that is checked shows a kept answer. The library's arms
+        then show that they are still right: in rounds only the candidate has to, and a figure over what computes something
+        else, or elsewhere, is none.
 
         Raises:
             ArmFailed: the candidate's arm failed.
-            HarnessFailed: another did.
+            HarnessFailed: another did, or the library's answer was wrong.
         """
         for name, desk in self.desks.items():
             with blaming(name):
                 for turn in range(max(desk.n_warm_calls, self.stage.n_sets)):
                     self.stage.call(desk, None, index=turn % self.stage.n_sets)
+                if not desk.arm.confinement:
+                    self._require_right(desk)
+
+    def _require_right(self, desk: Desk) -> None:
+        _, chosen = self.stage.call(desk, None)
+        found = self.stage.check(desk, chosen, quick=True)
+        if not found.matches:
+            raise HarnessFailed(
+                f"the library's own call is wrong on {self.stage.workload.uuid!r}: {found.message}.",
+                remedy="Ask again: what is wrong from the start is left out.",
+            )
 
     def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:
         """Measure until the protocol is content.

@@ -17,8 +17,16 @@ from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0, max_absolute_error=0.0))
 ACCUSED = Comparison(EvaluationStatus.REWARD_HACK, Correctness(), "the device was still busy after the answer")
+WRONG = Comparison(EvaluationStatus.INCORRECT_NUMERICAL, Correctness(), "y: element 0 is nan, expected 0.25")
 BROKEN = Comparison(EvaluationStatus.TIMEOUT, Correctness(), "BURST took longer than 60 s and was killed.")
 N_ROUNDS = PROTOCOLS["screen"].looks[0]
+
+
+class Trusted(str):
+    """An arm by its name."""
+
+    __slots__ = ()
+    confinement = ()
 
 
 class Timer:
@@ -59,15 +67,19 @@ class Stage:
 
     n_sets = 2
 
-    def __init__(self, *, breaks_warm: bool = False) -> None:
-        self.breaks_warm = breaks_warm
+    workload = SimpleNamespace(uuid="one")
 
-    def call(self, desk, change, *, index):
+    def __init__(self, *, breaks_warm: bool = False, is_wrong: str = "") -> None:
+        self.breaks_warm = breaks_warm
+        self.is_wrong = is_wrong
+
+    def call(self, desk, change, *, index=None):
         if desk.arm == "twin" and self.breaks_warm:
             raise ArmFailed("it died by SIGSEGV")
+        return CallTiming(1.0, 1.0), index
 
     def check(self, desk, chosen, *, quick):
-        return MATCHES
+        return WRONG if desk.arm == self.is_wrong else MATCHES
 
 
 def characterize(timer: Timer, stage: Stage, seed: int = 3):
@@ -75,8 +87,8 @@ def characterize(timer: Timer, stage: Stage, seed: int = 3):
         problem=SimpleNamespace(name="softmax"),
         chance=Random(seed),
         stages={"one": stage},
-        best={"one": SimpleNamespace(source=SimpleNamespace(name="eager"), desks={"one": Desk("first")})},
-        twin=lambda uuid: SimpleNamespace(desks={uuid: Desk("twin")}),
+        best={"one": SimpleNamespace(source=SimpleNamespace(name="eager"), desks={"one": Desk(Trusted("first"))})},
+        twin=lambda uuid: SimpleNamespace(desks={uuid: Desk(Trusted("twin"))}),
         time_baselines=lambda: None,
         start_twins=lambda: None,
         baselines=lambda: (),
@@ -99,6 +111,12 @@ def test_a_twin_that_breaks_in_a_round_is_named_with_its_reason(n_visits):
 def test_a_twin_that_breaks_before_the_first_round_is_named_with_its_reason():
     with pytest.raises(HarnessFailed, match=r"the twin of eager of 'softmax' broke: it died by SIGSEGV"):
         characterize(Timer(), Stage(breaks_warm=True))
+
+
+@pytest.mark.parametrize("arm", ["first", "twin"])
+def test_noise_of_a_library_that_answers_wrong_is_none(arm):
+    with pytest.raises(HarnessFailed, match=r"the library's own call is wrong on 'one': y: element 0 is nan"):
+        characterize(Timer(), Stage(is_wrong=arm))
 
 
 def test_what_would_be_held_against_a_candidate_in_the_end_is_not_held_against_a_twin():

@@ -174,7 +174,7 @@ def test_a_verification_without_the_best_baseline_of_the_search_is_none(monkeypa
     problem, request = make_problem(), SimpleNamespace(profile="verify", device="cpu")
     kept = judge(**{judge_module._key(problem, "cpu"): search})
     if failure:
-        with pytest.raises(HarnessFailed, match="best baselines of 'double': torch_compile .RuntimeError: CUDA"):
+        with pytest.raises(HarnessFailed, match=r"best baselines of 'double': torch_compile \(RuntimeError: CUDA"):
             kept._bench_for(None, problem, request, ignore_progress)
     else:
         assert kept._bench_for(None, problem, request, ignore_progress) is made
