@@ -22,10 +22,10 @@ from deep_agent.harness.arms.arm import ArmLimits, Zygote
 from deep_agent.harness.arms.places import Place
 from deep_agent.harness.baseline_arms import Workplace
 from deep_agent.harness.bench import Bench
+from deep_agent.harness.benches import require_room
 from deep_agent.harness.characterization import characterized
 from deep_agent.harness.equipment import device_kind, equipment, thread_count
 from deep_agent.harness.folders import Folders
-from deep_agent.harness.judge import require_room
 from deep_agent.problem.evaluation import BaselineChoice, Characterization
 from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem
@@ -120,7 +120,7 @@ class Workshop:
     def set_up(self, wanted: Sequence[Wanted], tell: Tell) -> list[Bench | Exception]:
         """Set benches up side by side; in place of one that cannot be, what it raised. The caller closes them."""
         workplace = self._workplace
-        with ThreadPoolExecutor(len(wanted), initializer=self._take_device) as pool:
+        with ThreadPoolExecutor(len(wanted), initializer=workplace.place.attend) as pool:
             return list(pool.map(lambda one: _bench(workplace, one, tell), wanted))
 
     def measure(self, bench: Bench | Exception, tell: Tell) -> Characterization:
@@ -159,12 +159,6 @@ class Workshop:
         folders = Folders.under(self._home, hidden=())
         shutil.rmtree(folders.baselines)
         folders.baselines.mkdir()
-
-    def _take_device(self) -> None:
-        """Make the device the current one of a new thread: libraries ask for that."""
-        index = self._workplace.place.index
-        if index is not None:
-            torch.cuda.set_device(index)
 
 
 def _bench(workplace: Workplace, wanted: Wanted, tell: Tell) -> Bench | Exception:

@@ -1,26 +1,23 @@
 """Answers what the judge is asked: characterise a problem, evaluate a solution. Loads torch; starts processes.
 
-Builds run beside each other; whatever touches the device waits for its one lock. Benches are kept for the
-next candidate of the same problem, as far as memory allows; `verify` always sets up a new one.
+Builds run beside each other; whatever touches the device waits for its one lock. `benches.py`
+says which candidates meet on the same bench.
 """
 
-import contextlib
 import functools
 import os
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from deep_agent.errors import HarnessFailed, InvalidInput
+from deep_agent.errors import InvalidInput
 from deep_agent.harness.arms.arm import ArmLimits, Zygote
 from deep_agent.harness.arms.places import CudaDevice, Place
 from deep_agent.harness.baseline_arms import Workplace
-from deep_agent.harness.bench import Bench, Progress
+from deep_agent.harness.bench import Progress
+from deep_agent.harness.benches import Benches
 from deep_agent.harness.builds.build import Builder, NotBuilt
 from deep_agent.harness.builds.toolchains import obstacle
 from deep_agent.harness.characterization import characterized
@@ -33,23 +30,19 @@ from deep_agent.harness.timing.rounds import protocol_of
 from deep_agent.harness.timing.timers import Timer
 from deep_agent.harness.verdict import Findings, Prepared, Verdict
 from deep_agent.problem.evaluation import BaselineChoice, Build, Characterization, Evaluation, EvaluationRequest
-from deep_agent.problem.footprint import check_fits, workload_bytes
+from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.profile import NotProfiled, Profile, ProfileRequest
 from deep_agent.problem.readers import read_problem
 from deep_agent.problem.solution import Solution
 from deep_agent.problem.trace import EvaluationStatus
 
-EVERY_DEFAULT: Final = BaselineChoice()
-"""The baselines that verdicts compare with."""
-_COPIES: Final = 6
-"""Sets of buffers a workload may hold at once: input sets, the judge's copies of them, and outputs of baselines, twin, candidate, incumbent."""
+_HONEST_COPIES: Final = 14
+"""Of the buffers of its largest workload, that an arm has room for."""
 _CPU_S: Final = 600
 _CPU_S_PER_WORKLOAD: Final = 120
 """Processor time of an arm, and for each workload and thread on top of it: one arm answers for all of them, in some sixty calls
 of each, and a compiler may run in it for every shape. What hangs is ended sooner, by the time of each request."""
-_BENCH_MEMORY_SHARE: Final = 0.35
-"""Share of a memory, the host's or a device's, that the benches kept in it may hold."""
 
 
 class DeviceJudge:
@@ -69,9 +62,8 @@ class DeviceJudge:
         self._memory_bytes = memory_bytes
         self._zygote = zygote
         self._device = threading.Lock()
-        self._benches: OrderedDict[str, Bench] = OrderedDict()
-        self._keys = threading.Lock()
-        self._setting_up: dict[str, threading.Lock] = {}
+        self._benches = Benches(self._device)
+        self._opening = threading.Lock()
         self._equipment: dict[str, tuple[Place, Timer]] = {}
 
     def characterize(
@@ -80,7 +72,7 @@ class DeviceJudge:
         """Time the baselines and measure what this machine calls a difference; see the `Judge` port."""
         problem = _read(problem_dir, device)
         workplace = self._workplace(problem, device)
-        with self._using(lambda: self._bench(workplace, problem, device, progress, choice=choice), progress) as bench:
+        with self._benches.lend(workplace, problem, device, progress, choice=choice) as bench:
             return characterized(workplace, bench, device, self._device, progress)
 
     def build(self, solution: Solution, device: str) -> Build:
@@ -111,10 +103,8 @@ class DeviceJudge:
         if isinstance(incumbent, NotBuilt):
             raise InvalidInput(f"the incumbent does not build: {incumbent.diagnostics[:500]}")
         workplace = self._workplace(problem, request.device)
-        with (
-            self._using(lambda: self._bench_for(workplace, problem, request, progress), progress) as bench,
-            self._device,
-        ):
+        lend = self._benches.lend_new if request.profile == "verify" else self._benches.lend
+        with lend(workplace, problem, request.device, progress) as bench, self._device:
             started_s = time.perf_counter()
             progress("judging")
             bench.time_baselines()
@@ -171,7 +161,7 @@ class DeviceJudge:
         return Workplace(self._zygote, place, timer, n_threads, limits)
 
     def _placed(self, device: str) -> tuple[Place, Timer]:
-        with self._keys:
+        with self._opening:
             if device not in self._equipment:
                 self._equipment[device] = equipment(device)
             return self._equipment[device]
@@ -183,107 +173,6 @@ class DeviceJudge:
         place = self._placed(device)[0]
         assert isinstance(place, CudaDevice)
         return place.architecture
-
-    def _bench_for(
-        self, workplace: Workplace, problem: Problem, request: EvaluationRequest, progress: Progress
-    ) -> Bench:
-        if request.profile != "verify":
-            return self._bench(workplace, problem, request.device, progress)
-        # Unseen inputs, addresses and processes for every arm; nothing of the search's bench takes part.
-        kept = self._benches.get(_key(problem, request.device))
-        if kept is None or not kept.best:
-            return Bench(workplace, problem, progress)
-        names = tuple({entry.source.name for entry in kept.best.values()})
-        bench = Bench(workplace, problem, progress, choice=BaselineChoice(names=names))
-        lost = [f"{one.name} ({one.failure})" for one in bench.baselines() if one.failure]
-        if lost:
-            # What is left may be slower, and any figure over it larger than it is.
-            bench.close()
-            raise HarnessFailed(
-                f"the verification has not all of the search's best baselines of {problem.name!r}: {', '.join(lost)}.",
-                remedy="Ask again; where that does not help, the reason says what the library's own call lacks.",
-            )
-        return bench
-
-    def _bench(
-        self,
-        workplace: Workplace,
-        problem: Problem,
-        device: str,
-        progress: Progress,
-        *,
-        choice: BaselineChoice = EVERY_DEFAULT,
-    ) -> Bench:
-        """Give the problem's bench, setting it up if there is none; benches of different problems side by side."""
-        key = _key(problem, device, choice)
-        with self._keys:
-            setting_up = self._setting_up.setdefault(key, threading.Lock())
-        with setting_up:
-            bench = self._benches.get(key)
-            if bench is None:
-                require_room(problem, workplace.place)
-                bench = Bench(workplace, problem, progress, choice=choice)
-                with self._keys:
-                    self._benches[key] = bench
-                self._make_room(workplace.place)
-            with self._keys:
-                if key in self._benches:
-                    self._benches.move_to_end(key)
-            return bench
-
-    @contextlib.contextmanager
-    def _using(self, find: Callable[[], Bench], progress: Progress) -> Iterator[Bench]:
-        """Have a bench to oneself: inputs change with every call, and others would meet the wrong ones.
-
-        One on which anything broke is kept no longer, since an arm of its own may be dead, and stay so. What a candidate
-        does wrong is found, not raised; but one that takes all memory of a device brings this about, and a champion that
-        breaks does. A bench that is not kept, as no verification's is, ends with its use.
-
-        Args:
-            find: gives one that is set up; asked again where that has ended before this use could begin.
-            progress: told that this waits.
-        """
-        bench = find()
-        progress("waiting for the device")
-        bench.lock.acquire()
-        while bench.is_closed:
-            bench.lock.release()
-            bench = find()
-            bench.lock.acquire()
-        try:
-            yield bench
-        except BaseException:
-            with self._keys:
-                for key in [key for key, one in self._benches.items() if one is bench]:
-                    del self._benches[key]
-            with self._device:
-                bench.close()
-            raise
-        finally:
-            bench.lock.release()
-            self._end_unless_kept(bench)
-
-    def _end_unless_kept(self, bench: Bench) -> None:
-        """Close a bench that is not kept, unless somebody uses it, who then does so."""
-        with self._keys:
-            if any(one is bench for one in self._benches.values()):
-                return
-        if not bench.is_closed and bench.lock.acquire(blocking=False):
-            try:
-                # Giving memory back disturbs whoever is timed meanwhile.
-                with self._device:
-                    bench.close()
-            finally:
-                bench.lock.release()
-
-    def _make_room(self, place: Place) -> None:
-        """Keep no more benches in a memory than fit its share: the least recently used go."""
-        total_bytes = place.memory_bytes or psutil.virtual_memory().total
-        with self._keys:
-            held = [(key, one.footprint_bytes) for key, one in self._benches.items() if one.place_index == place.index]
-            gone = [self._benches.pop(key) for key in beyond(held, int(_BENCH_MEMORY_SHARE * total_bytes))]
-        for bench in gone:
-            self._end_unless_kept(bench)
 
     def _unbuilt(self, request: EvaluationRequest, problem: Problem, why: NotBuilt, build_s: float) -> Evaluation:
         first_line = next((line for line in why.diagnostics.splitlines() if "error" in line), why.diagnostics[:300])
@@ -333,35 +222,6 @@ class DeviceJudge:
         self._zygote.close()
 
 
-def beyond(held: Sequence[tuple[str, int]], limit_bytes: int) -> tuple[str, ...]:
-    """Name what has to go for the rest to fit the limit: the first ones, and never the last.
-
-    Args:
-        held: key and bytes of each, the least recently used first.
-        limit_bytes: what all that stay may hold together.
-    """
-    left_bytes = sum(n_bytes for _, n_bytes in held)
-    gone = []
-    for key, n_bytes in held[:-1]:
-        if left_bytes <= limit_bytes:
-            break
-        gone.append(key)
-        left_bytes -= n_bytes
-    return tuple(gone)
-
-
-def require_room(problem: Problem, place: Place) -> None:
-    """Refuse a problem whose workloads do not fit into the memory of a place; raises InvalidInput."""
-    device_bytes = place.memory_bytes
-    available_bytes = psutil.virtual_memory().available if device_bytes is None else device_bytes
-    for workload in problem.workloads:
-        check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
-
-
-def _key(problem: Problem, device: str, choice: BaselineChoice = EVERY_DEFAULT) -> str:
-    return f"{device} {choice.model_dump_json()} {problem.model_dump_json()}"
-
-
 def _read(problem_dir: str, device: str) -> Problem:
     return read_problem(Path(problem_dir), device_kind(device))
 
@@ -377,7 +237,7 @@ def _require_same(problem: Problem, solution: Solution) -> None:
 def _memory_for(problem: Problem) -> int:
     """Room for an honest solution: the buffers it is shown, as much again several times over, and 2 GiB."""
     largest = max(workload_bytes(problem.definition, workload) for workload in problem.workloads)
-    return 2 * 2**30 + (_COPIES + 8) * largest
+    return 2 * 2**30 + _HONEST_COPIES * largest
 
 
 def _timer(arrived_s: float, deadline_s: float | None) -> Callable[[], bool]:

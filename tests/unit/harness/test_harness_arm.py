@@ -12,6 +12,7 @@ import torch
 
 from deep_agent.harness.arms.arm import Arm
 from deep_agent.harness.baseline_arms import error_line
+from deep_agent.harness.sandbox.artefact import load_function
 from deep_agent.harness.sandbox.child import _of_form, _told
 from deep_agent.harness.sandbox.wire import Verb
 
@@ -92,3 +93,16 @@ def test_running_out_of_memory_is_named_where_torch_names_another_fault():
     assert "INTERNAL ASSERT" in _told(masked)
     other = RuntimeError('INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":402')
     assert "out of memory" not in _told(other)
+
+
+def test_a_number_of_a_process_may_come_again_where_its_scratch_was_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    monkeypatch.setitem(sys.modules, "solution_entry", None)
+    payload = {"kind": "python", "function": "run", "entry": "s.py", "paths": ["s.py"]}
+    for answer in (1, 2):
+        source = os.memfd_create("source")
+        os.write(source, f"def run():\n    return {answer}\n".encode())
+        assert load_function(payload, [source])() == answer
+        os.close(source)
