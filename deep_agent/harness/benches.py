@@ -63,6 +63,7 @@ class Benches:
         """Give a bench that nothing of the search takes part in: unseen inputs, addresses and processes for every arm.
 
         Raises:
+            InvalidInput: as `lend`.
             HarnessFailed: one of the baselines that were best in the search does not run.
         """
         return self._used(lambda: self._new(_key(problem, device), workplace, problem, progress), progress)
@@ -86,6 +87,7 @@ class Benches:
             return bench
 
     def _new(self, key: str, workplace: Workplace, problem: Problem, progress: Progress) -> Bench:
+        require_room(problem, workplace.place)
         search = self._kept.get(key)
         if search is None or not search.best:
             return Bench(workplace, problem, progress)
@@ -95,7 +97,8 @@ class Benches:
         lost = [f"{one.name} ({one.failure})" for one in bench.baselines() if one.failure]
         if lost:
             # What is left may be slower, and any figure over it larger than it is.
-            bench.close()
+            with self._device:
+                bench.close()
             raise HarnessFailed(
                 f"the verification has not all of the search's best baselines of {problem.name!r}: {', '.join(lost)}.",
                 remedy="Ask again; where that does not help, the reason says what the library's own call lacks.",
@@ -188,12 +191,13 @@ def require_room(problem: Problem, place: Place) -> None:
     for workload in problem.workloads:
         check_fits(problem.definition, workload, available_bytes=available_bytes, copies=_COPIES)
     sizes = [workload_bytes(problem.definition, workload) for workload in problem.workloads]
-    # At least: the judge's copies of inputs, and outputs of some arms, come on top.
+    # At least: the judge's copies of inputs, and outputs of some arms, come on top. Benches that are kept now can go.
     held_bytes = sum(place.n_sets(n_bytes) * n_bytes for n_bytes in sizes)
-    if held_bytes > available_bytes:
+    total_bytes = psutil.virtual_memory().total if device_bytes is None else device_bytes
+    if held_bytes > total_bytes:
         raise InvalidInput(
             f"the {len(sizes)} workloads of {problem.name!r} hold at least {held_bytes / 2**30:.2f} GiB of inputs and outputs "
-            f"at once; {available_bytes / 2**30:.2f} GiB are available.",
+            f"at once; there are {total_bytes / 2**30:.2f} GiB.",
             remedy="Judge fewer workloads at a time, or smaller ones.",
         )
 

@@ -49,6 +49,7 @@ class InputSet:
 
         What a set adds up to changes with it, and over all sets no value is lost or comes twice, however often this is
         done: copying within a set would leave few different values in time, and with them few wrong answers to find.
+        A set that has no other swaps with itself, where blocks may overlap; it has few calls.
         """
         for name in self.movable:
             mine, theirs = self.trusted(name), other.trusted(name)

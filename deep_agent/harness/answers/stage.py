@@ -229,7 +229,7 @@ class Stage:
     def _check_frozen(
         self, desk: Desk, chosen: int, expected: Sequence[torch.Tensor] | None, *, quick: bool
     ) -> Comparison:
-        desk.arm.freeze()
+        desk.arm.stand_still()
         try:
             if desk.collects:
                 self._collect(desk, chosen)
@@ -252,7 +252,7 @@ class Stage:
             self.place.settle()
             desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
             # Before the inputs are back: it maps the buffers that are about to be compared.
-            desk.arm.freeze()
+            desk.arm.stand_still()
 
     def _compare(self, outputs: Region, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
         tolerance = self.workload.tolerance

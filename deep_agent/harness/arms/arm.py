@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from deep_agent.errors import HarnessFailed
+from deep_agent.harness.arms.processes import census, may_run
 from deep_agent.harness.folders import PROGRAM_PATH
 from deep_agent.harness.sandbox.wire import NONCE_BYTES, Finding, Verb, receive_reply, send_request
 
 START_TIMEOUT_S: Final = 120.0
+STOP_TIMEOUT_S: Final = 5.0
+_STOPPING_S: Final = 1e-4
 _LOG_BYTES: Final = 16 * 1024
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
@@ -306,6 +307,21 @@ class Arm:
         self._signal_group(signal.SIGSTOP)
         self._is_frozen = True
 
+    def stand_still(self) -> None:
+        """Freeze an untrusted arm and wait until nothing of it runs: on a busy machine the signal takes milliseconds.
+
+        Raises:
+            ArmFailed: something of it would not stop; the arm is ended.
+        """
+        self.freeze()
+        until_s = time.monotonic() + STOP_TIMEOUT_S
+        while self.confinement and may_run(self._pid):
+            if time.monotonic() > until_s:
+                raise self._ended(
+                    ArmFailed(f"it would not stop within {STOP_TIMEOUT_S:.0f} s and was killed.", timed_out=True)
+                )
+            time.sleep(_STOPPING_S)
+
     def thaw(self) -> None:
         """Let a frozen arm go on; one that rests goes on when it is asked."""
         if not self._rests:
@@ -318,13 +334,7 @@ class Arm:
 
     def census(self) -> tuple[int, float]:
         """Count the processes below the arm that live, and the processor time, in us, of those that ended."""
-        try:
-            process = psutil.Process(self._pid)
-            living = [child for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            return 0, 0.0
-        return len(living), (times.children_user + times.children_system) * 1e6
+        return census(self._pid)
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self.confinement and self._end is None:

@@ -98,7 +98,7 @@ class Host:
         """Nothing runs behind the judge's back here."""
 
     def n_sets(self, set_bytes: int) -> int:
-        """Two: blocks of them move before each call."""
+        """Two, which swap blocks before each call."""
         return 2
 
 

@@ -145,9 +145,8 @@ class ArmProcess:
         assert self._bursts is not None, "a burst comes after EQUIP"
         numbers = payload["bindings"]
         # What another workload's calls have left would fill the device.
-        for number, binding in self._bindings.items():
-            if number not in numbers:
-                binding.returned = None
+        for number in self._bindings.keys() - set(numbers):
+            self._bindings[number].returned = None
         calls = {number: partial(self._invoke, self._bindings[number]) for number in numbers if number is not None}
         witnessed = calls if payload["witnessed"] else ()
         results = [partial(self._results, self._bindings[number]) for number in witnessed]

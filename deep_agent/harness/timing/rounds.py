@@ -14,9 +14,11 @@ from deep_agent.errors import HarnessFailed
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Change, Desk, Stage, refusal
 from deep_agent.harness.arms.arm import ArmFailed, blaming
+from deep_agent.harness.sandbox.wire import Finding
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.statistics import is_hopeless, is_precise
 from deep_agent.harness.timing.timers import Overhead, Timer, refused_as_hack
+from deep_agent.problem.trace import EvaluationStatus
 
 HOPELESS_BELOW: Final = 0.97
 _NEWS_PAIRS: Final = 7
@@ -75,24 +77,33 @@ class Rounds:
         else, or elsewhere, is none.
 
         Raises:
-            ArmFailed: the candidate's arm failed.
-            HarnessFailed: another did, or the library's answer was wrong.
+            ArmFailed: the candidate's arm failed, or damaged what all arms share.
+            HarnessFailed: another failed, or the library's answers were wrong.
         """
         for name, desk in self.desks.items():
             with blaming(name):
                 for turn in range(max(desk.n_warm_calls, self.stage.n_sets)):
                     self.stage.call(desk, None, index=turn % self.stage.n_sets)
-                if not desk.arm.confinement:
-                    self._require_right(desk)
+            if not desk.arm.confinement:
+                self._require_right(name, desk)
 
-    def _require_right(self, desk: Desk) -> None:
-        _, chosen = self.stage.call(desk, None)
-        found = self.stage.check(desk, chosen, quick=True)
-        if not found.matches:
-            raise HarnessFailed(
-                f"the library's own call is wrong on {self.stage.workload.uuid!r}: {found.message}.",
-                remedy="Ask again: what is wrong from the start is left out.",
-            )
+    def _require_right(self, name: str, desk: Desk) -> None:
+        # Twice: whoever misses its tolerance once in a hundred calls was right to start with.
+        found = self._answer_of(name, desk)
+        found = found if found.matches else self._answer_of(name, desk)
+        if found.matches:
+            return
+        if found.status is EvaluationStatus.REWARD_HACK and any(one.arm.confinement for one in self.desks.values()):
+            raise ArmFailed(f"it damaged memory of other arms: {found.message}", finding=Finding.CHANGED_SETTINGS)
+        raise HarnessFailed(
+            f"the library's own call is wrong on {self.stage.workload.uuid!r}: {found.message}.",
+            remedy="Ask again: what is wrong from the start is left out.",
+        )
+
+    def _answer_of(self, name: str, desk: Desk) -> Comparison:
+        with blaming(name):
+            _, chosen = self.stage.call(desk, None)
+            return self.stage.check(desk, chosen, quick=True)
 
     def measure(self, protocol: Protocol, against: Sequence[str]) -> tuple[Samples, Comparison | None]:
         """Measure until the protocol is content.

@@ -1,14 +1,16 @@
 """What becomes of an arm that is slower where its inputs are new: the rounds decide, the timer is scripted."""
 
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
+from deep_agent.errors import HarnessFailed
 from deep_agent.harness.answers.compare import Comparison
-from deep_agent.harness.answers.stage import Desk
-from deep_agent.harness.arms.arm import CallTiming
+from deep_agent.harness.answers.stage import Desk, refusal
+from deep_agent.harness.arms.arm import ArmFailed, CallTiming
 from deep_agent.harness.timing.rounds import Protocol, Rounds
-from deep_agent.harness.timing.timers import Overhead
+from deep_agent.harness.timing.timers import Overhead, refused_as_hack
 from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 MATCHES = Comparison(EvaluationStatus.PASSED, Correctness(max_relative_error=0.0, max_absolute_error=0.0))
@@ -86,3 +88,54 @@ def test_where_the_library_is_slower_on_new_inputs_too_only_more_than_that_count
 
 def test_what_it_made_of_new_inputs_is_checked():
     assert measured(Timer({"candidate": 100.0, "baseline": 100.0}), WRONG) is WRONG
+
+
+DAMAGED = refused_as_hack("it changed its inputs")
+
+
+class Answers(Stage):
+    """Finds what the script says, one check after the other."""
+
+    workload = SimpleNamespace(uuid="one")
+
+    def __init__(self, *founds: Comparison) -> None:
+        self.founds = list(founds)
+        self.checked: list[str] = []
+
+    def call(self, desk, flush, *, index=None):
+        return CallTiming(1.0, 1.0), 0
+
+    def check(self, desk, chosen, *, quick):
+        self.checked.append(desk.arm.name)
+        return self.founds.pop(0) if self.founds else MATCHES
+
+
+def warm(stage: Answers, *, hostile: bool = True) -> None:
+    names = ("baseline", "candidate", "twin")
+    confinement = {"candidate": ("user namespace",) if hostile else ()}
+    desks = {name: Desk(SimpleNamespace(name=name, confinement=confinement.get(name, ()))) for name in names}
+    Rounds(stage, desks, Timer({}), Random(3), lambda: False).warm()
+
+
+def test_the_librarys_arms_show_that_they_are_right_before_they_are_timed():
+    stage = Answers()
+    warm(stage)
+    assert stage.checked == ["baseline", "twin"]
+
+
+def test_a_library_that_misses_its_tolerance_once_is_asked_again():
+    stage = Answers(WRONG)
+    warm(stage)
+    assert stage.checked == ["baseline", "baseline", "twin"]
+
+
+@pytest.mark.parametrize(("found", "hostile"), [(WRONG, True), (WRONG, False), (DAMAGED, False)])
+def test_a_library_that_is_wrong_is_the_judges_fault(found, hostile):
+    with pytest.raises(HarnessFailed, match="the library's own call is wrong on 'one'"):
+        warm(Answers(found, found), hostile=hostile)
+
+
+def test_who_damages_what_all_arms_share_is_refused_and_not_the_library():
+    with pytest.raises(ArmFailed, match="it damaged memory of other arms: it changed its inputs") as refused:
+        warm(Answers(MATCHES, DAMAGED, DAMAGED))
+    assert refusal(refused.value).status is EvaluationStatus.REWARD_HACK

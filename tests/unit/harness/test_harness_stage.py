@@ -41,9 +41,9 @@ class Answering:
         self.asked.append(verb)
         return CallTiming(1.0, 1.0)
 
-    def freeze(self) -> None:
+    def stand_still(self) -> None:
         gone = self.inputs is not None and not self.inputs.any()
-        self.asked.append("freeze without inputs" if gone else "freeze")
+        self.asked.append("stands without inputs" if gone else "stands")
 
     def thaw(self) -> None:
         self.asked.append("thaw")
@@ -90,7 +90,7 @@ def test_an_arm_that_has_copied_its_results_out_stands_still_before_its_inputs_a
     desk.arm.inputs = stage._sets[1].region.tensors["x"]
     desk.arm.asked.clear()
     assert stage.check(desk, 1, quick=True).matches
-    assert desk.arm.asked == ["freeze", Verb.COLLECT, "freeze without inputs", "thaw", Verb.INSPECT]
+    assert desk.arm.asked == ["stands", Verb.COLLECT, "stands without inputs", "thaw", Verb.INSPECT]
 
 
 @pytest.mark.parametrize("late", [0, 1, 2])
