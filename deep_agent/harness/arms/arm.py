@@ -315,7 +315,7 @@ class Arm:
         """
         self.freeze()
         until_s = time.monotonic() + STOP_TIMEOUT_S
-        while self.confinement and may_run(self._pid):
+        while self.confinement and may_run(self._pid, self._group):
             if time.monotonic() > until_s:
                 raise self._ended(
                     ArmFailed(f"it would not stop within {STOP_TIMEOUT_S:.0f} s and was killed.", timed_out=True)

@@ -20,21 +20,26 @@ def census(pid: int) -> tuple[int, float]:
     return len(living), (times.children_user + times.children_system) * 1e6
 
 
-def may_run(pid: int) -> bool:
-    """Whether a thread of a process, or of one below it, may run; what is gone does not."""
+def may_run(pid: int, group: int) -> bool:
+    """Whether a thread of a process, or of one below it, may run although its group was stopped; what is gone does not.
+
+    Who has left the group is not asked about: no signal to it arrives, and `census` counts it.
+    """
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return False
-    return any(map(_thread_may_run, tasks)) or any(may_run(child) for task in tasks for child in _children(task))
+    return any(_thread_may_run(task, group) for task in tasks) or any(
+        may_run(child, group) for task in tasks for child in _children(task)
+    )
 
 
-def _thread_may_run(task: Path) -> bool:
+def _thread_may_run(task: Path, group: int) -> bool:
     try:
-        state, *_ = (task / "stat").read_text().rpartition(")")[2].split(maxsplit=1)
+        state, _, its_group, *_ = (task / "stat").read_text().rpartition(")")[2].split(maxsplit=3)
     except OSError:
         return False
-    return state not in _STOPPED
+    return int(its_group) == group and state not in _STOPPED
 
 
 def _children(task: Path) -> list[int]:

@@ -86,6 +86,16 @@ for _ in range(3):
 if os.fork() == 0:
     work()
 """
+LEAVES = """
+import os
+told, tell = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    os.write(tell, b"x")
+    while True:
+        pass
+os.read(told, 1)
+"""
 
 
 def test_an_arm_stands_still_with_all_its_threads_and_children(forked):
@@ -99,6 +109,17 @@ def test_an_arm_stands_still_with_all_its_threads_and_children(forked):
         assert len(states) >= 5
         assert set(states) == {"T"}
         arm.thaw()
+
+
+def test_nobody_waits_for_who_has_left_the_arms_group(forked):
+    arm, process = forked(rests=False, before=LEAVES)
+    (child,) = process.children()
+    try:
+        arm.stand_still()
+        assert is_frozen(process)
+        assert not is_frozen(child)
+    finally:
+        child.kill()
 
 
 def test_an_arm_that_does_not_stop_is_ended(forked, monkeypatch):
