@@ -7,15 +7,13 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from deep_agent.harness.arms.arm import Zygote
-from deep_agent.harness.folders import Folders
+from deep_agent.harness.folders import Folders, claimed_scratch
 
 _FILES: Final = 2**16
 """Files the judge wants to hold open at once: buffers of every workload, for every arm. 1024 is a usual limit, and 16 workloads
@@ -34,14 +32,11 @@ def main(channel_fd: int) -> None:
     settings = json.loads(first)
     folders = Folders.under(Path(settings["home"]), hidden=tuple(settings["hidden"]))
     _allow_files(_FILES)
-    # Whoever was here before may have been killed, and numbers of processes come again.
-    scratch = Path(tempfile.mkdtemp(dir=folders.scratch))
-    zygote = Zygote(scratch, folders.hidden, folders.baselines)
+    zygote = Zygote(claimed_scratch(folders.scratch), folders.hidden, folders.baselines)
     try:
         importlib.import_module("deep_agent.harness.program").serve(channel, zygote, folders, settings)
     finally:
         zygote.close()
-        shutil.rmtree(scratch, ignore_errors=True)
         # Threads may still wait for a device or an arm; nobody is left to answer to.
         os._exit(0)
 

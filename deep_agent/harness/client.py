@@ -4,6 +4,7 @@ The program starts at the first request and again after it broke. It ends when t
 happens, because its only input then closes.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -205,7 +206,9 @@ class _Program:
         try:
             self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            # It may end just now.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 _ENDED: Final[_Answer] = {

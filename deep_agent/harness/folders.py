@@ -1,6 +1,11 @@
 """Owns where a judge keeps things on disk, and where it looks for programs."""
 
+import fcntl
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +38,43 @@ class Folders:
         for folder in (made.builds, made.baselines, made.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         return made
+
+
+def claimed_scratch(parent: Path) -> Path:
+    """Make a folder that is this process's as long as it lives, and remove those whose process is gone.
+
+    Processes end by being killed, too, and their numbers come again; a lock ends with its process in any case.
+    """
+    with _locked(parent):
+        for old in parent.iterdir():
+            held = _lock(old)
+            if held is not None:
+                shutil.rmtree(old, ignore_errors=True)
+                os.close(held)
+        made = Path(tempfile.mkdtemp(dir=parent))
+        _lock(made)
+    return made
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed or the process ends; None where another process has it."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return None
+    return held
 
 
 def find_ncu(path: str = PROGRAM_PATH, installed: Path = _INSTALLED) -> str:

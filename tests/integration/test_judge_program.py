@@ -86,17 +86,21 @@ def test_outputs_of_eight_bit_floats_can_be_judged(judge, tmp_path):
     assert wrong.status is EvaluationStatus.INCORRECT_NUMERICAL
 
 
-def test_a_judge_leaves_no_scratch_of_its_arms_behind(tmp_path):
-    judge = JudgeProcess(tmp_path / "home", fingerprint="test", hidden=())
+def test_scratch_of_a_judge_that_was_killed_goes_and_that_of_one_that_lives_stays(tmp_path):
+    home, where = tmp_path / "home", problem(tmp_path / "problem")
     choice = BaselineChoice(names=("eager",))
-    judge.characterize(problem(tmp_path / "problem"), "cpu", choice=choice)
-    (scratch,) = (tmp_path / "home" / "scratch").iterdir()
-    assert list(scratch.iterdir())
-    judge.close()
-    until_s = time.monotonic() + 30
-    while scratch.exists() and time.monotonic() < until_s:
-        time.sleep(0.05)
-    assert not scratch.exists()
+    killed, alive, last = (JudgeProcess(home, fingerprint="test", hidden=()) for _ in range(3))
+    with closing(killed), closing(alive), closing(last):
+        killed.characterize(where, "cpu", choice=choice)
+        (left,) = (home / "scratch").iterdir()
+        os.kill(killed._running._process.pid, signal.SIGKILL)
+        killed._running._process.wait(30)
+        alive.characterize(where, "cpu", choice=choice)
+        (kept,) = (home / "scratch").iterdir()
+        assert kept != left
+        last.characterize(where, "cpu", choice=choice)
+        assert len(list((home / "scratch").iterdir())) == 2
+        assert list(kept.iterdir())
 
 
 def test_every_output_goes_where_it_belongs_when_the_library_writes_into_given_buffers(judge, tmp_path):
