@@ -116,7 +116,7 @@ class Bench:
 
     def restore(self) -> None:
         """Undo what earlier candidates did to memory that all arms share; needs the device."""
-        for stage in (*self.stages.values(), *(case.stage for case in self.hidden)):
+        for stage in self._all_stages():
             stage.restore()
 
     def start_twins(self) -> None:
@@ -171,14 +171,17 @@ class Bench:
         running = [entry for entry in self._all_arms() if entry.desks]
         arms_bytes = len(running) * self._workplace.place.arm_bytes
         outputs_bytes = sum(desk.output_bytes for entry in running for desk in entry.desks.values())
-        return arms_bytes + outputs_bytes + sum(stage.shared_bytes for stage in self.stages.values())
+        return arms_bytes + outputs_bytes + sum(stage.shared_bytes for stage in self._all_stages())
 
     def _all_arms(self) -> Sequence[BaselineArm]:
         return (*self._arms, *self._twins.values())
 
+    def _all_stages(self) -> Sequence[Stage]:
+        return (*self.stages.values(), *(case.stage for case in self.hidden))
+
     def close(self) -> None:
         """End the baseline arms and give all memory back; idempotent."""
-        stages = [*self.stages.values(), *(case.stage for case in self.hidden)]
+        stages = self._all_stages()
         # Whatever becomes of the rest, nobody may go on with it.
         self.stages, self.hidden = {}, ()
         for entry in self._all_arms():
