@@ -4,7 +4,7 @@ Nothing that one problem does stops the others; what this machine lacks does, si
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal
@@ -71,7 +71,7 @@ class BoundSet:
             MissingTool: torch or pyarrow is absent.
             ResourceExhausted: the disk is full.
         """
-        members = tuple(set_members(root, self._device.kind))
+        members = tuple(_named_apart(set_members(root, self._device.kind)))
         pool = ThreadPoolExecutor(max_workers=max(1, min(n_workers or usable_cores(), MOST_WORKERS, len(members))))
         try:
             pending: set[Future[MemberRows]] = {pool.submit(self._of_member, one, len(members)) for one in members}
@@ -122,6 +122,19 @@ class BoundSet:
             return str(error)
         except Exception as error:  # noqa: BLE001 - the door of a row: whatever one problem provokes is its reason
             return f"{type(error).__name__}: {error}"
+
+
+def _named_apart(members: Iterable[SetMember]) -> Iterator[SetMember]:
+    """Refuse the second problem of a name: its rows could not be told from the first one's."""
+    places: dict[str, str] = {}
+    for one in members:
+        first = one.problem and places.setdefault(one.problem.name, one.place)
+        if first and first != one.place:
+            assert one.problem is not None
+            reason = f"{first} holds a problem named {one.problem.name!r} too; rename one of them."
+            yield one.model_copy(update={"problem": None, "reason": reason})
+        else:
+            yield one
 
 
 def usable_cores() -> int:

@@ -104,8 +104,8 @@ class _SetRun:
             for member in found:
                 self._take(member)
         self._close()
-        failed = sum(row.error is not None for row in self._rows)
-        return terminal.FAILED if self._rows and failed == len(self._rows) else terminal.OK
+        errors = [*(row.error for row in self._rows), *(row.get("error") for row in self._kept)]
+        return terminal.FAILED if errors and all(errors) else terminal.OK
 
     def _refuse_another_device(self) -> None:
         """Refuse to mix two devices in one file."""

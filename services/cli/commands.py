@@ -27,7 +27,7 @@ app.add_typer(jobs_command.app, name="jobs")
 app.add_typer(importing, name="import")
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
-Device = Annotated[str, typer.Option(help="cpu (one thread), cpu:N, or auto.")]
+Device = Annotated[str, typer.Option(help="cpu (one thread), cpu:N, cuda, cuda:N, or auto.")]
 
 
 @app.callback()

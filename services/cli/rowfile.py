@@ -1,13 +1,15 @@
-"""Owns the file that rows of a set are written to: what it holds is kept, a torn last line is dropped; touches files."""
+"""Owns the file that rows of a set are written to: what it holds is kept, a torn last row is dropped; touches files."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from deep_agent.errors import InvalidInput, ResourceExhausted
+from deep_agent.errors import Conflict, InvalidInput, ResourceExhausted
 
 
 class RowFile:
@@ -23,25 +25,40 @@ class RowFile:
         """Read the rows that are there and get ready to add.
 
         Raises:
-            InvalidInput: the path is a folder, or a line before the last is no JSON object.
+            Conflict: another process writes the file.
+            InvalidInput: the path is a folder, or the file holds something else than such rows; it stays as it is.
             ResourceExhausted: the file cannot be written.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            content = self._path.read_bytes() if self._path.exists() else b""
-            whole, self.kept = _rows(content, self._path)
-            with self._path.open("ab") as standing:
-                standing.truncate(whole)
             self._open = self._path.open("a", encoding="utf-8")
+            fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            whole, self.kept = _rows(self._path.read_bytes(), self._path)
+            self._open.truncate(whole)
+            if self.kept and not self._path.read_bytes().endswith(b"\n"):
+                self._open.write("\n")
+        except BlockingIOError as error:
+            self._close()
+            raise Conflict(
+                f"{self._path}: another process writes it.", remedy="Wait for it, or name another --out."
+            ) from error
         except IsADirectoryError as error:
             raise InvalidInput(f"--out {self._path}: is a folder.", remedy="Name a file.") from error
         except OSError as error:
             raise self._refused(error) from error
+        except InvalidInput:
+            self._close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._open is not None:
-            self._open.close()
+        self._close()
+
+    def _close(self) -> None:
+        # Whatever was added lies on the disk already; what could not be written was told.
+        with suppress(OSError):
+            if self._open is not None:
+                self._open.close()
 
     def add(self, rows: Iterable[dict[str, object]]) -> None:
         """Append rows and hand them to the disk together; raises ResourceExhausted."""
@@ -61,8 +78,10 @@ class RowFile:
 
 
 def _rows(content: bytes, path: Path) -> tuple[int, tuple[dict[str, object], ...]]:
-    """Parse whole lines; gives the length up to which they reach, since a killed run may leave half a line."""
+    """Parse rows; gives the length up to which they reach, since a killed run may leave half a row at the end."""
     whole = content.rfind(b"\n") + 1
+    if _is_row(content[whole:]) or not content[whole:].startswith(b'{"'):
+        whole = len(content)
     rows = []
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         if not line.strip():
@@ -71,7 +90,14 @@ def _rows(content: bytes, path: Path) -> tuple[int, tuple[dict[str, object], ...
             row = json.loads(line)
         except ValueError as error:
             raise InvalidInput(f"{path} line {number}: is not JSON.", remedy="Name another --out.") from error
-        if not isinstance(row, dict):
-            raise InvalidInput(f"{path} line {number}: is no object.", remedy="Name another --out.")
+        if not isinstance(row, dict) or "problem" not in row:
+            raise InvalidInput(f"{path} line {number}: is no row of a set.", remedy="Name another --out.")
         rows.append(row)
     return whole, tuple(rows)
+
+
+def _is_row(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

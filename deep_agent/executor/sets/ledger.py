@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +58,7 @@ class Ledger:
         return self._statuses
 
     def __enter__(self) -> Self:
-        """Open both files, cut off a line that was not finished, and read what is known.
+        """Open both files, cut off a row that was not finished, and read what is known.
 
         Raises:
             Conflict: another process writes this file.
@@ -136,8 +137,10 @@ class Ledger:
 
     def _close(self) -> None:
         for file in (self._index, self._traces):
-            if file is not None:
-                file.close()
+            # What was added lies on the disk already; what could not be written was told.
+            with suppress(OSError):
+                if file is not None:
+                    file.close()
 
 
 def _digest(line: bytes) -> str:
@@ -145,11 +148,24 @@ def _digest(line: bytes) -> str:
 
 
 def _cut_unfinished(file: IO[bytes]) -> None:
+    """End the last line: whole ones stay, half an object goes. Nothing else that a file may hold is touched."""
     file.seek(0)
     content = file.read()
-    if content and not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
+    last = content[content.rfind(b"\n") + 1 :]
+    if last and not _is_json(last) and last.startswith(b'{"'):
+        file.truncate(len(content) - len(last))
     file.seek(0, os.SEEK_END)
+    if last and (_is_json(last) or not last.startswith(b'{"')):
+        file.write(b"\n")
+        file.flush()
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unwritable(path: Path, error: OSError) -> ResourceExhausted:

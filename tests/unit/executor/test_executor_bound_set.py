@@ -62,6 +62,14 @@ def test_every_workload_of_every_member_has_a_row(tmp_path):
     assert {member.n_members for member in members} == {2}
 
 
+def test_the_second_problem_of_a_name_is_refused_and_the_first_keeps_its_rows(tmp_path):
+    put(tmp_path, "L1/a", "w1", "w2")
+    put(tmp_path, "L2/a", "w1")
+    rows, _ = rows_of(tmp_path, Surveyor())
+    assert set(rows) == {("a", "w1"), ("a", "w2"), ("L2/a", None)}
+    assert "L1/a" in rows["L2/a", None].error
+
+
 def test_a_row_that_fails_has_its_reason_and_the_others_their_bounds(tmp_path):
     put(tmp_path, "a", "w1", "w2")
     put(tmp_path, "broken", "w1")

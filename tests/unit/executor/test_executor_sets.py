@@ -96,6 +96,19 @@ def test_native_solutions_are_built_ahead_and_every_solution_is_judged_once(fold
     assert (report.n_written, report.n_kept, report.passed) == (0, 8, True)
 
 
+@pytest.mark.parametrize("mine", ["my notes", '{"mine": 1}'])
+def test_what_else_a_file_holds_stays_and_a_row_whose_line_has_no_end_is_kept(folder, mine):
+    (folder / "t.jsonl").write_text(mine)
+    judged(folder, SetJudge())
+    first, *lines = (folder / "t.jsonl").read_text().splitlines()
+    assert (first, len(lines)) == (mine, 6)
+    (folder / "t.jsonl").write_text("\n".join([mine, *lines]))
+    again = SetJudge()
+    report = judged(folder, again)
+    assert (again.asked, report.n_written, report.n_kept) == ([], 0, 6)
+    assert (folder / "t.jsonl").read_text().splitlines() == [mine, *lines]
+
+
 def test_a_judge_that_breaks_on_one_solution_judges_the_others_and_that_one_the_next_time(folder):
     judge = SetJudge({"b": HarnessFailed("the judge's program ended.")})
     report = judged(folder, judge)

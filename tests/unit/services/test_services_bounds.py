@@ -1,13 +1,14 @@
 """The command `bound`: what it tells, what a set's file keeps, and what doctor says of cards."""
 
 import json
+import resource
 from contextlib import contextmanager
 
 import pytest
 from builders import make_bound, make_device, make_problem
 from rich.console import Console
 
-from deep_agent.errors import InvalidInput, ResourceExhausted
+from deep_agent.errors import Conflict, InvalidInput, ResourceExhausted
 from deep_agent.executor.application import BoundReport
 from deep_agent.executor.bound_set import BoundRow, MemberRows
 from deep_agent.problem.bound import Figures
@@ -142,12 +143,52 @@ def test_a_row_file_keeps_whole_rows_and_drops_a_torn_one(tmp_path):
     assert [json.loads(line)["problem"] for line in path.read_text().splitlines()] == ["a", "b", "d"]
 
 
-def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
+@pytest.mark.parametrize("end", ["", "\n"], ids=["no end of line", "whole lines"])
+@pytest.mark.parametrize("content", ["dear diary", '{"my": "results"}', "[1, 2]"])
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path, content, end):
     path = tmp_path / "notes.txt"
-    path.write_text("dear diary\n")
+    path.write_text(content + end)
     with pytest.raises(InvalidInput, match="line 1"), RowFile(path):
         pass
-    assert path.read_text() == "dear diary\n"
+    assert path.read_text() == content + end
+
+
+def test_a_last_row_that_is_whole_but_for_the_end_of_its_line_is_kept(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"problem": "a"}')
+    with RowFile(path) as file:
+        assert file.kept == ({"problem": "a"},)
+        file.add([{"problem": "b"}])
+    assert path.read_text() == '{"problem": "a"}\n{"problem": "b"}\n'
+
+
+def test_only_one_process_writes_a_row_file(tmp_path):
+    with RowFile(tmp_path / "rows.jsonl"), pytest.raises(Conflict, match="another process"):
+        RowFile(tmp_path / "rows.jsonl").__enter__()
+    with RowFile(tmp_path / "rows.jsonl"):
+        pass
+
+
+@contextmanager
+def files_of_at_most(n_bytes):
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def test_a_row_that_finds_no_room_is_told_as_such(tmp_path):
+    with (
+        RowFile(tmp_path / "rows.jsonl") as file,
+        files_of_at_most(100),
+        pytest.raises(ResourceExhausted, match="too large"),
+    ):
+        file.add([{"problem": "a" * 200}])
+
+
+def test_a_folder_is_no_row_file(tmp_path):
     with pytest.raises((InvalidInput, ResourceExhausted)), RowFile(tmp_path):
         pass
 
