@@ -7,6 +7,7 @@ device; timing does.
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
@@ -15,7 +16,7 @@ import torch
 
 from deep_agent.errors import HarnessFailed, InvalidInput
 from deep_agent.harness.answers.examination import HiddenCase, hidden_cases
-from deep_agent.harness.answers.inputs import Case
+from deep_agent.harness.answers.inputs import DISTRIBUTIONS, Case, Distribution
 from deep_agent.harness.answers.reference import Reference
 from deep_agent.harness.answers.stage import Stage, set_stage
 from deep_agent.harness.arms.arm import ArmFailed
@@ -25,9 +26,10 @@ from deep_agent.problem.evaluation import Baseline, BaselineChoice
 from deep_agent.problem.footprint import workload_bytes
 from deep_agent.problem.problem import Problem
 from deep_agent.problem.solution import Solution
-from deep_agent.problem.workload import Workload
+from deep_agent.problem.workload import CustomInput, Workload
 
 N_HIDDEN_CASES: Final = 6
+_SLOW_REFERENCE_S: Final = 2.0
 
 Progress = Callable[[str], None]
 
@@ -60,6 +62,7 @@ class Bench:
         self._workplace = workplace
         self._choice = choice
         self._arms: list[BaselineArm] = []
+        self._hard: dict[str, tuple[Distribution, ...]] = {}
         self._twins: dict[str, BaselineArm] = {}
         progress("checking the reference")
         self.reference = Reference(problem.definition, workplace.place.torch_device)
@@ -113,6 +116,30 @@ class Bench:
         except ArmFailed as failure:
             raise HarnessFailed(f"a baseline of {self.problem.name!r} broke: {failure.reason}") from failure
         self.best = {uuid: min(running, key=lambda entry: entry.quick_us[uuid]) for uuid in self.stages}
+
+    def hard_values(self, uuid: str) -> tuple[Distribution, ...]:
+        """Give the distributions of hard values that the reference bears at a workload's own sizes, the hardest first.
+
+        Inputs of the definition's own generator have none, nor have references that take seconds.
+        """
+        if uuid not in self._hard:
+            self._hard[uuid] = self._borne(self.stages[uuid])
+        return self._hard[uuid]
+
+    def _borne(self, stage: Stage) -> tuple[Distribution, ...]:
+        if any(isinstance(one, CustomInput) for one in stage.workload.inputs.values()):
+            return ()
+        started_s = time.perf_counter()
+        stage.expected(0)
+        self._workplace.place.settle()
+        if time.perf_counter() - started_s > _SLOW_REFERENCE_S:
+            return ()
+        borne = []
+        for distribution in DISTRIBUTIONS:
+            if distribution != "natural":
+                with stage.under(distribution, 0):
+                    borne += [distribution] if stage.is_sound(0) else []
+        return tuple(borne)
 
     def restore(self) -> None:
         """Undo what earlier candidates did to memory that all arms share; needs the device."""

@@ -36,7 +36,8 @@ def equipment(device: str) -> tuple[Place, Timer]:
     """
     index = cuda_index(device)
     if index is None:
-        return Host(), CallTimer(CacheFlush(_last_level_cache_bytes()), thread_count(device))
+        flush, chance = CacheFlush(_last_level_cache_bytes()), Random(secrets.randbits(64))
+        return Host(), CallTimer(flush, thread_count(device), chance)
     try:
         place = CudaDevice(index)
     except (RuntimeError, AssertionError) as error:

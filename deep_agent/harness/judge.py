@@ -217,6 +217,11 @@ class DeviceJudge:
             log=findings.log,
         )
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether no arm can start any more."""
+        return self._zygote.is_broken
+
     def close(self) -> None:
         """End every arm; what they shared goes with this process."""
         self._zygote.close()
@@ -232,6 +237,7 @@ def _require_same(problem: Problem, solution: Solution) -> None:
             f"solution {solution.name!r} is for definition {solution.definition!r}, the problem is {problem.name!r}.",
             remedy="Correct solution.definition or choose the other problem.",
         )
+    solution.require_local()
 
 
 def _memory_for(problem: Problem) -> int:

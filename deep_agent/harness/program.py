@@ -45,8 +45,11 @@ class JudgeProgram:
         except errors.DeepAgentError as error:
             self._write_error(number, type(error).__name__, error.message, error.remedy)
         # The judge's own door: whatever breaks in here is the judge's fault, never the candidate's.
-        except Exception as error:  # noqa: BLE001 - becomes HarnessFailed at the client
+        except BaseException as error:  # noqa: BLE001 - becomes HarnessFailed at the client
             self._write_error(number, "HarnessFailed", f"the judge broke: {type(error).__name__}: {error}.", "")
+        if self._judge.is_broken:
+            # No arm starts here again: the client starts another program.
+            self._channel.shutdown(socket.SHUT_RD)
 
     def _result(self, request: dict[str, Any]) -> dict[str, Any]:
         def progress(step: str) -> None:

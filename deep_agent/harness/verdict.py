@@ -5,7 +5,7 @@ The candidate's arm is new for every verdict and never serves another.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from deep_agent.harness.answers.compare import Comparison
@@ -184,24 +184,41 @@ class Verdict:
                 failed = findings.workloads[-1]
                 findings.workloads.append(not_run(workload, failed.status, f"not run: {failed.uuid} failed"))
                 continue
-            found = self._answer(self._bench.stages[workload.uuid], arm, candidate)
+            found = self._answer(workload.uuid, arm, candidate)
             passed = found.matches
             findings.workloads.append(correct(workload, found.correctness) if passed else wrong(workload, found))
         return all(one.status is EvaluationStatus.PASSED for one in findings.workloads)
 
-    def _answer(self, stage: Stage, arm: Arm, candidate: Prepared) -> Comparison:
+    def _answer(self, uuid: str, arm: Arm, candidate: Prepared) -> Comparison:
+        """Check one call on values as they are timed, and some on hard ones: small sizes alone do not show who bears them."""
+        stage = self._bench.stages[uuid]
         try:
             desk = Contestant.of(arm, candidate).seat(stage)
         except ArmFailed as failure:
             return refusal(failure)
         try:
             _, chosen = stage.call(desk, None)
-            expected = stage.expected_in_double(chosen) if self._in_double else None
-            return stage.check(desk, chosen, expected=expected)
+            found = self._checked(stage, desk, chosen)
+            return self._hard_failure(stage, desk, chosen, candidate) or found if found.matches else found
         except ArmFailed as failure:
             return refusal(failure)
         finally:
             stage.leave(desk)
+
+    def _hard_failure(self, stage: Stage, desk: Desk, chosen: int, candidate: Prepared) -> Comparison | None:
+        if self._bench.is_baseline(candidate.solution):
+            return None
+        hard = self._bench.hard_values(stage.workload.uuid)
+        for distribution in hard if self._in_double else hard[:1]:
+            with stage.under(distribution, chosen):
+                stage.call(desk, None, index=chosen)
+                found = self._checked(stage, desk, chosen)
+            if not found.matches:
+                return replace(found, message=f"with {distribution} values: {found.message}")
+        return None
+
+    def _checked(self, stage: Stage, desk: Desk, chosen: int) -> Comparison:
+        return stage.check(desk, chosen, expected=stage.truth(chosen) if self._in_double else None)
 
     def _time(self, contestants: dict[str, Contestant], findings: Findings) -> None:
         for index in range(len(findings.workloads)):

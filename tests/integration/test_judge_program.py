@@ -67,6 +67,39 @@ def test_a_problem_is_characterised_with_every_baseline_and_the_noise(judge, tmp
     assert any("baseline" in step for step in steps)
 
 
+def test_a_reference_that_exits_is_answered(judge, tmp_path):
+    reference = "import sys\n\n\ndef run(x):\n    sys.exit(3)\n"
+    request = EvaluationRequest(problem_dir=problem(tmp_path, reference), solution=python_solution(), device="cpu")
+    with pytest.raises(InvalidInput, match="SystemExit"):
+        judge.evaluate(request)
+
+
+def test_a_verification_believes_the_library_where_double_precision_chooses_otherwise(judge, tmp_path):
+    reference = "import torch\n\n\ndef run(x):\n    return (x.bfloat16() + 100.0).argmax(-1)\n"
+    outputs = {"y": {"shape": ["rows"], "dtype": "int64"}}
+    folder = problem(tmp_path, reference, rows=256, cols=512, outputs=outputs)
+    found = judge.evaluate(
+        EvaluationRequest(problem_dir=folder, solution=python_solution(reference), device="cpu", profile="verify")
+    )
+    assert found.passed, found.message
+
+
+def test_where_no_arm_starts_any_more_another_program_is_started(tmp_path):
+    with closing(JudgeProcess(tmp_path / "judge", fingerprint="test", hidden=())) as judge:
+        request = EvaluationRequest(
+            problem_dir=problem(tmp_path / "p"), solution=python_solution(), device="cpu", profile="screen"
+        )
+        before = set(psutil.Process().children())
+        assert judge.evaluate(request).passed
+        (program,) = set(psutil.Process().children()) - before
+        (zygote,) = program.children()
+        zygote.kill()
+        with pytest.raises(HarnessFailed, match="zygote"):
+            judge.evaluate(request)
+        program.wait(20)
+        assert judge.evaluate(request).passed
+
+
 def test_outputs_of_eight_bit_floats_can_be_judged(judge, tmp_path):
     outputs = {"y": {"shape": ["rows", "cols"], "dtype": "float8_e4m3fn"}}
     rounded = "import torch\n\n\ndef run(x):\n    return (x * {factor}).to(torch.float8_e4m3fn)\n"

@@ -1,6 +1,6 @@
 """Makes the input sets of a workload, in memory that arms may read. Loads torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -27,6 +27,10 @@ class InputSet:
     """Input name -> the judge's own view of it, or the scalar."""
     movable: tuple[str, ...]
     """Tensor inputs whose blocks may be moved about without losing their meaning."""
+    whole: tuple[str, ...] = ()
+    """Tensor inputs that mean something together only, as the definition's own generator made them."""
+    draw: Callable[[], Mapping[str, Argument]] | None = None
+    """Makes those anew."""
     master: torch.Tensor | None = None
     """A copy of the whole region out of arms' reach, where they could write to the region; None where they cannot."""
 
@@ -49,8 +53,13 @@ class InputSet:
 
         What a set adds up to changes with it, and over all sets no value is lost or comes twice, however often this is
         done: copying within a set would leave few different values in time, and with them few wrong answers to find.
-        A set that has no other swaps with itself, where blocks may overlap; it has few calls.
+        A set that has no other swaps with itself, where blocks may overlap; it has few calls. What means something
+        together only is swapped together.
         """
+        for name in self.whole if other is not self else ():
+            given, taken = self.trusted(name).clone(), other.trusted(name).clone()
+            self.write(name, taken)
+            other.write(name, given)
         for name in self.movable:
             mine, theirs = self.trusted(name), other.trusted(name)
             n_values = mine.numel()
@@ -63,7 +72,16 @@ class InputSet:
                 flat[there : there + block] = given
 
     def renew(self, chance: Random) -> None:
-        """Move every value of each movable tensor by one random distance: of the last contents no row stays as it was."""
+        """Move every value of each movable tensor by one random distance: of the last contents no row stays as it was.
+
+        What means something together only is drawn anew.
+        """
+        if self.draw is not None:
+            made = self.draw()
+            for name in self.whole:
+                value = made[name]
+                assert isinstance(value, torch.Tensor)
+                self.write(name, value.reshape(-1))
         for name in self.movable:
             tensor = self.region.tensors[name]
             n_values, n_columns = tensor.numel(), tensor.shape[-1]
@@ -74,8 +92,12 @@ class InputSet:
             # As bytes: not every element type can be rolled.
             values = trusted.view(torch.uint8).view(n_values, -1)
             moved = torch.roll(values, distance, 0).view(-1).view(trusted.dtype)
-            for flat in self.copies(name):
-                flat.copy_(moved)
+            self.write(name, moved)
+
+    def write(self, name: str, values: torch.Tensor) -> None:
+        """Give an input other values; `values` has as many, in order."""
+        for flat in self.copies(name):
+            flat.copy_(values)
 
     def trusted(self, name: str) -> torch.Tensor:
         """Give the values of an input in order, from where no arm can have written."""
@@ -87,6 +109,20 @@ class InputSet:
         """Give all that has to be written where values of an input change."""
         shared = self.region.tensors[name].view(-1)
         return [shared] if self.master is None else [shared, self.trusted(name)]
+
+    @contextmanager
+    def holding(self, made: Mapping[str, Argument]) -> Iterator[None]:
+        """Hold other values for a while, of the same shapes; what it held before is back afterwards."""
+        kept = {name: self.trusted(name).clone() for name in self.region.tensors}
+        for name in self.region.tensors:
+            value = made[name]
+            assert isinstance(value, torch.Tensor)
+            self.write(name, value.reshape(-1))
+        try:
+            yield
+        finally:
+            for name, values in kept.items():
+                self.write(name, values)
 
     @contextmanager
     def emptied(self) -> Iterator[None]:
@@ -109,7 +145,11 @@ class InputSet:
 
 def make_input_set(reference: Reference, case: Case, chance: Random, place: Place) -> InputSet:
     """Draw inputs under a secret seed and put them into sealed memory; whatever it raises, none of that stays."""
-    made = make_inputs(reference, case, place.generator(chance.getrandbits(62)))
+
+    def drawn() -> dict[str, Argument]:
+        return make_inputs(reference, case, place.generator(chance.getrandbits(62)))
+
+    made = drawn()
     specs = {
         name: (tuple(value.shape), reference.definition.inputs[name].dtype)
         for name, value in made.items()
@@ -117,13 +157,15 @@ def make_input_set(reference: Reference, case: Case, chance: Random, place: Plac
     }
     region = place.region(specs, chance, sealed=True)
     try:
-        return _filled(reference, case, region, made, place)
+        return _filled(case, region, made, place, drawn)
     except BaseException:
         region.close()
         raise
 
 
-def _filled(reference: Reference, case: Case, region: Region, made: dict[str, Argument], place: Place) -> InputSet:
+def _filled(
+    case: Case, region: Region, made: dict[str, Argument], place: Place, draw: Callable[[], dict[str, Argument]]
+) -> InputSet:
     arguments = dict(made)
     for name, tensor in region.tensors.items():
         source = made[name]
@@ -131,10 +173,8 @@ def _filled(reference: Reference, case: Case, region: Region, made: dict[str, Ar
         tensor.copy_(source)
         arguments[name] = tensor
     custom = {name for name, entry in case.workload.inputs.items() if isinstance(entry, CustomInput)}
-    movable = tuple(
-        name
-        for name, tensor in region.tensors.items()
-        if tensor.numel() > 1 and (tensor.is_floating_point() or name not in custom)
-    )
+    movable = tuple(name for name, tensor in region.tensors.items() if tensor.numel() > 1 and name not in custom)
+    # A number goes to the arm once, so tensors that belong to it stay as well.
+    whole = tuple(name for name in region.tensors if name in custom and custom <= set(region.tensors))
     master = None if place.index is None else region.content.clone()
-    return InputSet(region, arguments, movable, master)
+    return InputSet(region, arguments, movable, whole, draw if whole else None, master)

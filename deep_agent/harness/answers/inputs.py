@@ -67,7 +67,7 @@ def make_inputs(reference: Reference, case: Case, generator: torch.Generator) ->
                 made[name] = _draw(name, spec, (), generator).item()
             case _:
                 drawn = _draw(name, spec, definition.shape(name, sizes), generator)
-                made[name] = _stressed(drawn, name, spec, case.distribution)
+                made[name] = _stressed(drawn, name, spec, case.distribution, generator)
     return made
 
 
@@ -176,8 +176,16 @@ _HEURISTICS: Final[tuple[tuple[_Matches, _Shapes], ...]] = (
 )
 
 
-def _stressed(natural: torch.Tensor, name: str, spec: TensorSpec, distribution: Distribution) -> torch.Tensor:
-    """Turn a natural draw into another distribution; names with a meaning keep their natural one."""
+def _stressed(
+    natural: torch.Tensor, name: str, spec: TensorSpec, distribution: Distribution, generator: torch.Generator
+) -> torch.Tensor:
+    """Turn a natural draw into another distribution; names with a meaning keep their natural one.
+
+    But not where that is one number throughout, as weights and biases of a norm are: nobody would have to read them.
+    """
+    if distribution != "natural" and (_stem(name, "_weight").endswith("norm") or _stem(name, "_bias").endswith("norm")):
+        noise = torch.randn(natural.shape, generator=generator, device=natural.device)
+        return (natural.float() + 0.25 * noise).to(natural.dtype)
     meaningful = any(matches(name, spec, natural) for matches, _ in _HEURISTICS)
     if distribution == "natural" or meaningful or not spec.dtype.is_floating or natural.ndim == 0:
         return natural

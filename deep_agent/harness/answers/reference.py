@@ -139,8 +139,8 @@ _Result = TypeVar("_Result")
 def _or_invalid(definition: Definition, run: Callable[[], _Result]) -> _Result:
     try:
         return run()
-    # Whatever the user's code raises is theirs to read.
-    except Exception as error:
+    # Whatever the user's code raises is theirs to read, an exit too.
+    except (Exception, SystemExit) as error:
         frames = [
             frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith("reference.py")
         ]

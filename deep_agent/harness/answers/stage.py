@@ -5,17 +5,19 @@ poisons the outputs, and reads through more than the last-level cache, so that n
 results it has left, or lines a neighbour has warmed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Literal, TypeAlias
 
 import torch
 
+from deep_agent.errors import InvalidInput
 from deep_agent.harness.answers.compare import Comparison, agrees, compare
 from deep_agent.harness.answers.input_sets import InputSet, make_input_set
-from deep_agent.harness.answers.inputs import Case
+from deep_agent.harness.answers.inputs import Case, Distribution, make_inputs
 from deep_agent.harness.answers.reference import Reference
 from deep_agent.harness.arms.arm import Arm, ArmFailed, CallTiming
 from deep_agent.harness.arms.memory import Region
@@ -87,6 +89,8 @@ class Desk:
     """Whether the solution returns its results."""
     witnessed: Witnessed | None = None
     """Of the latest burst; None after a call by itself."""
+    copy_us: float = 0.0
+    """Processor time of the latest copying of results that were returned."""
     call_timeout_s: float = CALL_TIMEOUT_S
 
     @property
@@ -136,6 +140,14 @@ class Stage:
     def n_sets(self) -> int:
         """Input sets, and with them slots of each desk."""
         return len(self._sets)
+
+    @contextmanager
+    def under(self, distribution: Distribution, index: int) -> Iterator[None]:
+        """Have an input set hold values of another distribution for a while."""
+        case = Case(self.workload, distribution)
+        made = make_inputs(self.reference, case, self.place.generator(self._chance.getrandbits(62)))
+        with self._sets[index].holding(made):
+            yield
 
     def seat(self, arm: Arm, *, collects: bool, call_timeout_s: float = CALL_TIMEOUT_S) -> Desk:
         """Give an arm its outputs and show it the inputs; raises ArmFailed."""
@@ -226,6 +238,14 @@ class Stage:
             return refusal(failure)
         return found
 
+    def copy_out(self, desk: Desk, chosen: int) -> None:
+        """Have what the last call returned copied out, as for a check; raises ArmFailed."""
+        desk.arm.stand_still()
+        try:
+            self._collect(desk, chosen)
+        finally:
+            desk.arm.thaw()
+
     def _check_frozen(
         self, desk: Desk, chosen: int, expected: Sequence[torch.Tensor] | None, *, quick: bool
     ) -> Comparison:
@@ -250,9 +270,21 @@ class Stage:
         gone = self._sets[chosen].emptied() if desk.arm.confinement else nullcontext()
         with gone:
             self.place.settle()
-            desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
+            copied = desk.arm.ask(Verb.COLLECT, {"binding": desk.slots[chosen].binding}, timeout_s=CALL_TIMEOUT_S)
+            desk.copy_us = copied.cpu_us
             # Before the inputs are back: it maps the buffers that are about to be compared.
             desk.arm.stand_still()
+
+    def own_copy_us(self, desk: Desk) -> float:
+        """Time this process copying one set of results, in us of processor time: the least of three."""
+        tensors = list(desk.slots[0].outputs.tensors.values())
+        took_ns = []
+        for _ in range(3):
+            started_ns = time.thread_time_ns()
+            for tensor in tensors:
+                tensor.clone()
+            took_ns.append(time.thread_time_ns() - started_ns)
+        return min(took_ns) / 1e3
 
     def _compare(self, outputs: Region, expected: Sequence[torch.Tensor], *, quick: bool) -> Comparison:
         tolerance = self.workload.tolerance
@@ -276,6 +308,31 @@ class Stage:
     def expected(self, index: int) -> tuple[torch.Tensor, ...]:
         """Run the reference on an input set."""
         return self.reference(list(self._sets[index].arguments.values()))
+
+    def is_sound(self, index: int) -> bool:
+        """Whether the reference's own answers on an input set are finite, and the same in both precisions within the tolerance."""
+        try:
+            native, precise = self.expected(index), self.expected_in_double(index)
+        except InvalidInput:
+            return False
+        return all(bool(torch.isfinite(one.double()).all()) for one in (*native, *precise)) and self._agree(
+            native, precise
+        )
+
+    def _agree(self, native: Sequence[torch.Tensor], precise: Sequence[torch.Tensor]) -> bool:
+        names = self.reference.definition.outputs
+        return all(
+            a.shape == b.shape and compare(name, a, b, self.workload.tolerance).matches
+            for name, a, b in zip(names, native, precise, strict=True)
+        )
+
+    def truth(self, index: int) -> tuple[torch.Tensor, ...]:
+        """Run the reference in float64 on an input set; natively where the two differ beyond the tolerance.
+
+        An index, a rounded number or a truth may differ for good reasons, and the library's own answer is then as right.
+        """
+        native, precise = self.expected(index), self.expected_in_double(index)
+        return precise if self._agree(native, precise) else native
 
     def expected_in_double(self, index: int) -> tuple[torch.Tensor, ...]:
         """Run the reference in float64 on an input set."""

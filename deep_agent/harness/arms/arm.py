@@ -28,6 +28,7 @@ from deep_agent.harness.sandbox.wire import NONCE_BYTES, Finding, Verb, receive_
 START_TIMEOUT_S: Final = 120.0
 STOP_TIMEOUT_S: Final = 5.0
 _STOPPING_S: Final = 1e-4
+_FINDINGS: Final = frozenset(Finding)
 _LOG_BYTES: Final = 16 * 1024
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
@@ -62,6 +63,8 @@ class CallTiming:
     """The call's share, by events, of a burst with all that ran in it, less the emptyings of the cache."""
     new_us: float = 0.0
     """The call with inputs new to a burst, where `wall_us` is with inputs that came often in it; both by events."""
+    copy_us: float = 0.0
+    """Processor time of copying out what the call returned; 0 where results are written in place."""
     late_us: float = 0.0
     """What a tiny kernel of the judge's took right after the answer to a burst: long while the arm's device work goes on."""
 
@@ -129,6 +132,8 @@ class Zygote:
                 start_new_session=True,
             )
         self._ready = False
+        self.is_broken = False
+        """Whether an answer failed to come: it might come late, and be read as the next one."""
         self._asking = threading.Lock()
 
     def fork(self, limits: ArmLimits, *, confine: bool, n_threads: int, on_device: bool = False) -> "Arm":
@@ -161,7 +166,10 @@ class Zygote:
         with theirs:
             answer = self._ask(order, [theirs.fileno(), log_fd])
         pid, group = answer["pid"], answer["group"]
-        if not isinstance(pid, int) or not isinstance(group, int):
+        # A signal to 0 would end the judge and all beside it.
+        if not isinstance(pid, int) or not isinstance(group, int) or min(pid, group) <= 0:
+            channel.close()
+            os.close(log_fd)
             raise HarnessFailed("the judge's zygote could not fork an arm.", remedy="Check memory and process limits.")
         held, failed = answer["held"], answer["failed"]
         assert isinstance(held, list)
@@ -170,8 +178,11 @@ class Zygote:
         return Arm(channel, pid, group, log_fd, confinement, rests=confine and on_device)
 
     def _ask(self, order: Mapping[str, object], fds: list[int]) -> dict[str, object]:
+        packet = b""
         try:
             with self._asking:
+                if self.is_broken:
+                    raise BrokenPipeError("it failed before")
                 self._control.settimeout(START_TIMEOUT_S)
                 if not self._ready:
                     self._control.recv(4096)
@@ -180,6 +191,8 @@ class Zygote:
                 packet = self._control.recv(64 * 1024)
         except OSError as error:
             raise HarnessFailed(f"the judge's zygote is gone: {error}.", remedy="Run the evaluation again.") from error
+        finally:
+            self.is_broken = not packet
         if not packet:
             raise HarnessFailed("the judge's zygote ended early.", remedy="Run `deep-agent doctor`.")
         return {"group": 0, **json.loads(packet)}
@@ -265,7 +278,7 @@ class Arm:
             raise self._ended(ArmFailed(words, timed_out=True)) from error
         except OSError as error:
             raise self._ended(ArmFailed(self._how_it_died())) from error
-        if answered != nonce:
+        if answered != nonce or finding not in _FINDINGS:
             words = self._how_it_died() if finding < 0 else "the arm answered out of turn."
             raise self._ended(ArmFailed(words))
         if finding != Finding.DONE:
@@ -337,9 +350,12 @@ class Arm:
         return census(self._pid)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        if self.confinement and self._end is None:
+        if not self.confinement or self._end is not None:
+            return
+        # The arm itself as well: it may have left its group.
+        for send, target in ((os.kill, self._pid), (os.killpg, self._group)):
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._group, number)
+                send(target, number)
 
     def last_words(self) -> str:
         """What the arm wrote to its output, at most 16 KiB of the end; data, never evidence."""

@@ -1,5 +1,6 @@
 """Reads what the system tells of an arm's processes: which may run, which live. Reads /proc; changes nothing."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -21,25 +22,32 @@ def census(pid: int) -> tuple[int, float]:
 
 
 def may_run(pid: int, group: int) -> bool:
-    """Whether a thread of a process, or of one below it, may run although its group was stopped; what is gone does not.
+    """Whether a thread of a process, or of one below it, may run although both were stopped; what is gone does not.
 
-    Who has left the group is not asked about: no signal to it arrives, and `census` counts it.
+    Processes below that have left the group are not asked about: no signal to it arrives, and `census` counts them.
     """
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return False
-    return any(_thread_may_run(task, group) for task in tasks) or any(
-        may_run(child, group) for task in tasks for child in _children(task)
+    return any(_thread_may_run(task) for task in tasks) or any(
+        may_run(child, group) for task in tasks for child in _children(task) if _group(child) == group
     )
 
 
-def _thread_may_run(task: Path, group: int) -> bool:
+def _thread_may_run(task: Path) -> bool:
     try:
-        state, _, its_group, *_ = (task / "stat").read_text().rpartition(")")[2].split(maxsplit=3)
+        state = (task / "stat").read_text().rpartition(")")[2].split(maxsplit=1)[0]
     except OSError:
         return False
-    return int(its_group) == group and state not in _STOPPED
+    return state not in _STOPPED
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
 
 
 def _children(task: Path) -> list[int]:

@@ -58,7 +58,12 @@ def _preload() -> None:
 def _fork_arm(order: dict[str, Any], fds: list[int], control: socket.socket) -> dict[str, Any]:
     """Fork through a middle process that enters the namespaces; report the arm's host process id."""
     report_read, report_write = os.pipe()
-    middle = os.fork()
+    try:
+        middle = os.fork()
+    except OSError as error:
+        os.close(report_read)
+        os.close(report_write)
+        return {"pid": 0, "held": [], "failed": [f"fork: {error}"]}
     if middle == 0:
         os.close(report_read)
         control.close()

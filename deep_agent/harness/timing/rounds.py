@@ -22,6 +22,8 @@ from deep_agent.problem.trace import EvaluationStatus
 
 HOPELESS_BELOW: Final = 0.97
 _NEWS_PAIRS: Final = 7
+_NEWS_LOOKS: Final = 2
+"""So often must an audit find it: on a busy machine one look in a hundred errs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +154,11 @@ class Rounds:
         if new_us < self.timer.news_factor * median(samples.wall_us("candidate")):
             return None
         # The machine may have been busy just then: only pairs tell, and the library's beside them.
-        factor = self.timer.news_factor
-        slower = self._news_ratio("candidate", overhead)
-        if slower < factor or slower < factor * self._news_ratio("baseline", overhead):
-            return None
+        factor, slower = self.timer.news_factor, 0.0
+        for _ in range(_NEWS_LOOKS):
+            slower = self._news_ratio("candidate", overhead)
+            if slower < factor or slower < factor * self._news_ratio("baseline", overhead):
+                return None
         return refused_as_hack(
             f"it takes {slower:.1f} times as long where all of its inputs are new as where a block of them is: "
             "it goes by answers that it has kept"
@@ -164,18 +167,16 @@ class Rounds:
     def _news_ratio(self, name: str, overhead: Overhead) -> float:
         """Time an arm on inputs that are new over inputs that are mostly not, in pairs of random order.
 
-        No other arm works meanwhile: what its turn changes would be new to this one.
+        No other arm works meanwhile: what its turn changes would be new to this one. The least times count, since whatever
+        else the machine does only adds.
         """
         changes: tuple[Change, ...] = ("all", "a_block")
-        ratios = []
+        took_us: dict[Change, list[float]] = {change: [] for change in changes}
         with blaming(name):
             for _ in range(_NEWS_PAIRS):
-                took_us = {
-                    change: self.timer.look(self.stage, self.desks[name], overhead, change=change)[0]
-                    for change in self.chance.sample(changes, k=2)
-                }
-                ratios.append(took_us["all"] / took_us["a_block"])
-        return median(ratios)
+                for change in self.chance.sample(changes, k=2):
+                    took_us[change].append(self.timer.look(self.stage, self.desks[name], overhead, change=change)[0])
+        return min(took_us["all"]) / min(took_us["a_block"])
 
     def _enough(self, samples: Samples, protocol: Protocol, against: Sequence[str]) -> bool:
         if not against:

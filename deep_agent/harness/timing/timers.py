@@ -3,9 +3,10 @@
 What a request costs by itself is measured on the baseline's arm, where a candidate has no say, and taken off.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from statistics import median
+from random import Random
+from statistics import mean, median
 from typing import Final, Protocol
 
 from deep_agent.harness.answers.compare import Comparison
@@ -22,6 +23,8 @@ CALLS_PER_SHORT_VISIT: Final = 9
 REQUEST_SHARE: Final = 0.1
 """At most this share of a call's time is taken off for what a request costs by itself."""
 _REQUESTS_TIMED: Final = 9
+_COPY_FACTOR: Final = 2.0
+_COPY_ROUNDING_US: Final = 50.0
 _CPU_SLACK: Final = 1.3
 """Processor time over wall time that a call may show beyond its threads, for the kernel's rounding."""
 _OTHERS_SHARE: Final = 0.25
@@ -108,10 +111,11 @@ class CallTimer:
     resolution = MIN_RESOLUTION
     news_factor = 1.3
 
-    def __init__(self, flush: CacheFlush, n_threads: int) -> None:
-        """Keep the flush and how many threads the device has."""
+    def __init__(self, flush: CacheFlush, n_threads: int, chance: Random) -> None:
+        """Keep the flush, how many threads the device has, and the chance that says which call is looked at."""
         self._flush = flush
         self._n_threads = n_threads
+        self._chance = chance
 
     @property
     def flush(self) -> CacheFlush:
@@ -129,18 +133,35 @@ class CallTimer:
     def visit(
         self, stage: Stage, desk: Desk, overhead: Overhead, *, check: bool
     ) -> tuple[CallTiming, Comparison | None]:
-        """Call once; more often when the call is short. The last call is the one that is checked."""
+        """Call once; more often when the call is short.
+
+        Of the calls of a short visit any may be the one that is checked, and one of a confined arm always is: their median
+        counts, and whoever left most of them out would seem quick.
+        """
         timing, chosen = stage.call(desk, self._flush)
-        if timing.wall_us < SHORT_CALL_US:
-            timings = [timing]
-            for _ in range(CALLS_PER_SHORT_VISIT - 1):
+        timings = [timing]
+        n_calls = CALLS_PER_SHORT_VISIT if timing.wall_us < SHORT_CALL_US else 1
+        check = check or (n_calls > 1 and bool(desk.arm.confinement))
+        looked_at = self._chance.randrange(n_calls)
+        found: Comparison | None = None
+        for place in range(n_calls):
+            if place:
                 timing, chosen = stage.call(desk, self._flush)
                 timings.append(timing)
-            timing = CallTiming(*(median(column) for column in zip(*map(astuple, timings), strict=True)))
-        found = stage.check(desk, chosen, quick=True) if check else None
+            if place == looked_at:
+                found = self._looked_at(stage, desk, chosen, check=check)
+        timing = replace(_of_visit(timings), copy_us=desk.copy_us if desk.collects else 0.0)
         taken_off_us = min(overhead.visit_us, REQUEST_SHARE * timing.wall_us)
         timing = replace(timing, wall_us=timing.wall_us - taken_off_us)
         return timing, found if found is not None and not found.matches else None
+
+    def _looked_at(self, stage: Stage, desk: Desk, chosen: int, *, check: bool) -> Comparison | None:
+        """Check what a call left, or have at least copied out what it returned: that may take time as well."""
+        if check:
+            return stage.check(desk, chosen, quick=True)
+        if desk.collects:
+            stage.copy_out(desk, chosen)
+        return None
 
     def look(self, stage: Stage, desk: Desk, overhead: Overhead, *, change: Change) -> tuple[float, int]:
         """Time one call."""
@@ -150,8 +171,15 @@ class CallTimer:
     def conclude(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead
     ) -> tuple[Samples, Comparison | None]:
-        """Compare the clock with the kernel's account of processor time, what came after the last answer with the rest."""
-        del stage, overhead
+        """Compare the clock with the kernel's account of processor time, what came after the last answer with the rest.
+
+        Copying out what was returned is no part of a call. But who works on there pays for it: what it takes beyond twice
+        of what the library's results take, or the judge's own copy of them, is added to each of the arm's times.
+        """
+        for name, desk in desks.items():
+            if desk.collects and desk.arm.confinement:
+                self._charge(samples, name, self._copying_us(samples, stage, desks))
+        del overhead
         after_us = desks["candidate"].arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).idle_us
         return samples, self._audit_threads(samples) or self._audit_pauses(samples, after_us)
 
@@ -159,6 +187,20 @@ class CallTimer:
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float
     ) -> Comparison | None:
         """Nothing: a processor's visits follow each other closely as it is."""
+
+    def _copying_us(self, samples: Samples, stage: Stage, desks: Mapping[str, Desk]) -> float:
+        """Give what copying results takes: of the library's arms, where they return theirs, else of this process."""
+        trusted = [name for name, desk in desks.items() if desk.collects and not desk.arm.confinement]
+        if trusted:
+            return max(median(one.copy_us for one in samples.visits[name]) for name in trusted)
+        return stage.own_copy_us(next(iter(desks.values())))
+
+    def _charge(self, samples: Samples, name: str, copy_us: float) -> None:
+        visits = samples.visits[name]
+        beyond_us = median(one.copy_us for one in visits) - _COPY_FACTOR * copy_us - _COPY_ROUNDING_US
+        if beyond_us > 0:
+            charged_us = beyond_us / self._n_threads
+            samples.visits[name] = [replace(one, wall_us=one.wall_us + charged_us) for one in visits]
 
     def _audit_threads(self, samples: Samples) -> Comparison | None:
         """Refuse the work of more threads than the device has."""
@@ -197,6 +239,19 @@ class CallTimer:
                 f"against {cpu_us / 1e3:.1f} ms in a call"
             )
         return None
+
+
+def _of_visit(timings: Sequence[CallTiming]) -> CallTiming:
+    """Make one of a visit's calls: the median, but for what must not be hidden in a few of them.
+
+    Before the first call, other arms were visited, and whoever works then slows them.
+    """
+    median_of = CallTiming(*(median(column) for column in zip(*map(astuple, timings), strict=True)))
+    return replace(
+        median_of,
+        idle_us=max(timings[0].idle_us, median_of.idle_us),
+        others_us=mean(one.others_us for one in timings),
+    )
 
 
 def audit_children(samples: Samples, n_children: int, children_us: float) -> Comparison | None:

@@ -1,15 +1,17 @@
 """What the kernel's account of processor time says of calls on a processor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import pytest
 
+from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.stage import Desk
 from deep_agent.harness.arms.arm import CallTiming
 from deep_agent.harness.sandbox.wire import Verb
 from deep_agent.harness.timing.samples import Samples
 from deep_agent.harness.timing.timers import CallTimer, Overhead
-from deep_agent.problem.trace import EvaluationStatus
+from deep_agent.problem.trace import Correctness, EvaluationStatus
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Arm:
     """Has worked so long since its last answer."""
 
     idle_us: float
+    confinement: tuple[str, ...] = ()
 
     def ask(self, verb: Verb, payload: object, *, timeout_s: float) -> CallTiming:
         assert (verb, payload) == (Verb.NOTHING, {})
@@ -25,7 +28,7 @@ class Arm:
 
 
 def concluded(visits: list[CallTiming], *, n_threads: int = 1, after_us: float = 0.0):
-    timer = CallTimer(lambda: None, n_threads)
+    timer = CallTimer(lambda: None, n_threads, Random(1))
     samples = Samples({"baseline": [CallTiming(300.0, 300.0)] * len(visits), "candidate": visits})
     return timer.conclude(samples, None, {"candidate": Desk(Arm(after_us))}, Overhead(0.0))[1]
 
@@ -102,3 +105,62 @@ def test_more_processors_than_the_device_has_are_refused():
     refused = concluded([CallTiming(100.0, 900.0)] * 5, n_threads=4)
     assert refused is not None
     assert "9.0 processors where the device has 4" in refused.message
+
+
+@pytest.mark.parametrize(("copy_us", "charged_us"), [(100.0, 0.0), (250.0, 0.0), (1250.0, 1000.0)])
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_work_in_copying_results_out_is_added_to_every_call(copy_us, charged_us, n_threads):
+    timer, rests = CallTimer(lambda: None, n_threads, Random(1)), Arm(0.0)
+    rests.confinement = ("held",)
+    trusted = Arm(0.0)
+    trusted.confinement = ()
+    samples = Samples(
+        {
+            "baseline": [CallTiming(300.0, 300.0, copy_us=100.0)] * 5,
+            "candidate": [CallTiming(300.0, 300.0, copy_us=copy_us)] * 5,
+        }
+    )
+    desks = {"baseline": Desk(trusted, collects=True), "candidate": Desk(rests, collects=True)}
+    samples, refused = timer.conclude(samples, None, desks, Overhead(0.0))
+    assert refused is None
+    assert samples.wall_us("candidate") == [300.0 + charged_us / n_threads] * 5
+    assert samples.wall_us("baseline") == [300.0] * 5
+
+
+class Calls:
+    """A stage whose calls come one after the other, all short."""
+
+    def __init__(self):
+        self.n_calls, self.looked_at = 0, []
+
+    def call(self, desk, flush):
+        self.n_calls += 1
+        return CallTiming(100.0, 100.0, idle_us=float(self.n_calls), others_us=float(self.n_calls)), 0
+
+    def check(self, desk, chosen, *, quick):
+        self.looked_at.append(self.n_calls)
+        return Comparison(EvaluationStatus.PASSED, Correctness())
+
+
+def test_of_a_confined_arms_short_calls_each_may_be_the_one_that_is_checked():
+    timer, arm = CallTimer(lambda: None, 1, Random(1)), Arm(0.0)
+    arm.confinement = ("held",)
+    seen = set()
+    for _ in range(200):
+        stage = Calls()
+        timing, wrong = timer.visit(stage, Desk(arm), Overhead(0.0), check=False)
+        assert (stage.n_calls, len(stage.looked_at), wrong) == (9, 1, None)
+        seen.update(stage.looked_at)
+        assert timing.others_us == 5.0
+    assert seen == set(range(1, 10))
+
+
+def test_a_pause_before_a_visit_counts_whatever_those_within_it_are():
+    class Paused(Calls):
+        def call(self, desk, flush):
+            timing, chosen = super().call(desk, flush)
+            return replace(timing, idle_us=900.0 if self.n_calls == 1 else 1.0), chosen
+
+    timer, arm = CallTimer(lambda: None, 1, Random(1)), Arm(0.0)
+    arm.confinement = ("held",)
+    assert timer.visit(Paused(), Desk(arm), Overhead(0.0), check=False)[0].idle_us == 900.0

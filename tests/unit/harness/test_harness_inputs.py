@@ -92,7 +92,15 @@ def test_every_distribution_is_finite_and_of_its_own_kind(distribution):
 
 
 def test_names_with_a_meaning_keep_it_under_every_distribution():
-    assert torch.equal(drawn("norm_weight", distribution="heavy"), torch.ones(50, 64))
+    assert torch.equal(drawn("running_var", distribution="heavy"), drawn("running_var"))
+
+
+@pytest.mark.parametrize("distribution", [one for one in DISTRIBUTIONS if one != "natural"])
+@pytest.mark.parametrize(("name", "centre"), [("norm_weight", 1.0), ("norm2_bias", 0.0)])
+def test_what_is_one_number_throughout_is_not_where_values_are_hard(name, centre, distribution):
+    found = drawn(name, distribution=distribution)
+    assert abs(float(found.mean()) - centre) < 0.05
+    assert float(found.std()) > 0.1
 
 
 def test_scalars_keep_their_type_and_custom_inputs_come_from_the_definition():
@@ -180,6 +188,62 @@ def test_blocks_that_move_are_the_judges_own():
     stage.restore()
     assert inputs.is_untouched()
     assert not (inputs.region.tensors["x"] == 0).any()
+    stage.close()
+
+
+GENERATOR = """
+def make(axes, device):
+    size = axes["n"]
+    factor = torch.randn(size, size)
+    return {"a": factor @ factor.T + size * torch.eye(size), "edges": torch.randn(size).sort().values}
+"""
+
+
+def custom_stage():
+    shapes = {"a": ["n", "n"], "edges": ["n"]}
+    reference = reference_of(
+        {name: {"shape": shape, "dtype": "float32"} for name, shape in shapes.items()},
+        axes={"n": {"type": "var"}},
+        outputs={"y": {"shape": ["n", "n"], "dtype": "float32"}},
+        body="    return torch.linalg.cholesky(a) + edges",
+        extra=GENERATOR,
+        custom_inputs_entrypoint="make",
+    )
+    inputs = {name: {"type": "custom"} for name in shapes}
+    workload = Workload.model_validate({"uuid": "w", "axes": {"n": 20}, "inputs": inputs})
+    return set_stage(reference, Case(workload), Random(1), Host(), n_sets=3)
+
+
+def is_sorted(values):
+    return bool((values.diff() >= 0).all())
+
+
+def test_what_a_generator_made_changes_as_a_whole_and_keeps_its_meaning():
+    stage = custom_stage()
+    first, seen = stage._sets[0].region.tensors, set()
+    for number in range(200):
+        stage._sets[number % 3].exchange(stage._sets[(number + 1) % 3], Random(number))
+        assert is_sorted(first["edges"])
+        assert torch.equal(first["a"], first["a"].T)
+        seen.add((float(first["a"][0, 0]), float(first["edges"][0])))
+    assert len(seen) == 3
+    before = first["a"].clone()
+    stage._sets[0].renew(Random(1))
+    assert is_sorted(first["edges"])
+    assert torch.equal(first["a"], first["a"].T)
+    assert not torch.isin(first["a"], before).any()
+    assert len(stage.expected(0)) == 1
+    stage.close()
+
+
+def test_hard_values_are_gone_when_they_were_looked_at():
+    inputs, stage = reachable_stage()
+    before = inputs.region.tensors["x"].clone()
+    with stage.under("heavy", 0):
+        assert float(inputs.region.tensors["x"].abs().max()) > 40
+        assert inputs.is_untouched()
+    assert torch.equal(inputs.region.tensors["x"], before)
+    assert inputs.is_untouched()
     stage.close()
 
 
