@@ -134,12 +134,14 @@ class Bench:
         self._workplace.place.settle()
         if time.perf_counter() - started_s > _SLOW_REFERENCE_S:
             return ()
-        borne = []
-        for distribution in DISTRIBUTIONS:
-            if distribution != "natural":
-                with stage.under(distribution, 0):
-                    borne += [distribution] if stage.is_sound(0) else []
-        return tuple(borne)
+        return tuple(one for one in DISTRIBUTIONS if one != "natural" and self._bears(stage, one))
+
+    def _bears(self, stage: Stage, distribution: Distribution) -> bool:
+        try:
+            with stage.under(distribution, 0):
+                return stage.is_sound(0)
+        except torch.OutOfMemoryError:
+            return False
 
     def restore(self) -> None:
         """Undo what earlier candidates did to memory that all arms share; needs the device."""
@@ -215,6 +217,7 @@ class Bench:
             entry.close()
         for stage in stages:
             stage.close()
+        self._workplace.place.trim()
 
 
 def _check_reference(problem: Problem, workload: Workload, results: Sequence[torch.Tensor]) -> None:

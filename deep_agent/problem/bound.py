@@ -34,8 +34,8 @@ class Figures(FrozenValue):
     strict_us: Count
     """The bound scores are computed from: real widths, fastest permitted paths, highest clock and bandwidth."""
     gate_us: Count | None = None
-    """Below this a time is physically impossible; None where nothing proves that: rates that were measured, or a mask
-    that is data and may hide part of what is counted."""
+    """Below this a time is physically impossible; None where nothing proves that: rates that were measured, or zeros
+    or a mask that may spare part of what is counted."""
     capacity_us: Count | None = None
     """Strict, with what a matrix product must move more because the last-level cache is finite; for context."""
     unfused_us: Count | None = None

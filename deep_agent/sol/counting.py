@@ -15,6 +15,7 @@ from deep_agent.sol.contractions import fft_flop
 from deep_agent.sol.demand import DemandMap, demands
 from deep_agent.sol.families import NORMALIZED, POINTWISE_FLOP, REDUCED, ROW_AXES
 from deep_agent.sol.multiplying import Multiplier
+from deep_agent.sol.necessity import necessity
 from deep_agent.sol.operands import base_name, tensors_in
 from deep_agent.sol.wholefamilies import WHOLE_FLOP
 
@@ -48,6 +49,7 @@ def tally(graph: OpGraph) -> Tally:
     notes += [f"no rule for the multiply-adds of {name}: not counted" for name in unpriced if name not in needs.unruled]
     notes += [f"{name}: rows touched are unknown, only what any index must touch is counted" for name in needs.unseen]
     notes += [f"{name}: its mask is data; what it may hide is counted" for name in needs.assumed_open]
+    notes += necessity(graph).notes
     return Tally(work, tuple(notes))
 
 

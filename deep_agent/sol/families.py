@@ -166,6 +166,7 @@ POINTWISE_FLOP: dict[str, tuple[int, int]] = {
 
 ROW_AXES: dict[str, tuple[int, int, int]] = {
     "_softmax": (1, 4, 1),
+    "_safe_softmax": (1, 4, 1),
     "_log_softmax": (1, 4, 1),
     "_softmax_backward_data": (2, 4, 0),
     "_log_softmax_backward_data": (2, 3, 1),

@@ -29,7 +29,7 @@ def figures(strict: SolBound, device: DeviceModel, entries: Ledger | None) -> Fi
         device: the rates it was computed from.
         entries: the graph's ledger; None where there is no graph, and then `unfused_us` is None too.
     """
-    proves = device.bound_kind == "sheet" and not (entries is not None and entries.assumes_open_masks)
+    proves = device.bound_kind == "sheet" and not (entries is not None and entries.may_hide_work)
     return Figures(
         strict_us=strict.time_us,
         gate_us=gate_us(strict.work, device, entries) if proves else None,
@@ -43,7 +43,7 @@ def gate_us(work: Work, device: DeviceModel, entries: Ledger | None) -> float:
     """Give the time below which a result is physically impossible.
 
     Multiply-adds run at the fastest rate of any type, because a narrower type is a question of precision and not
-    of physics; stride-1 convolutions by minimal filtering; and as many output bytes as the last-level cache
+    of physics; stride-1 convolutions by minimal filtering; those whose order is free not at all; and as many output bytes as the last-level cache
     holds are not charged, since they may still lie there when the kernel ends.
     """
     fastest = max(device.mac_per_s.values(), default=inf)

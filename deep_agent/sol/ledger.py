@@ -3,6 +3,7 @@
 The strict bound counts a graph as a whole (`counting`); the other kinds of bounds need it call by call.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from math import prod
 
@@ -11,6 +12,7 @@ from deep_agent.problem.opgraph import Operation, OpGraph, TensorValue
 from deep_agent.sol.demand import DemandMap, demands
 from deep_agent.sol.families import MAKERS
 from deep_agent.sol.multiplying import Multiplier
+from deep_agent.sol.necessity import necessity
 from deep_agent.sol.operands import base_name, integers_at, needed_tensor, tensors_in
 from deep_agent.sol.viewmaps import VIEW_MAPS
 
@@ -31,7 +33,8 @@ class Entry:
     """Operands read and outputs written, as if each crossed memory."""
     macs: float = 0.0
     least_macs: float = 0.0
-    """Multiply-adds when a stride-1 convolution is computed by minimal filtering; else `macs`."""
+    """Multiply-adds when a stride-1 convolution is computed by minimal filtering; 0 where another order may need fewer;
+    else `macs`."""
     dtype: DType | None = None
     """The type that prices the multiply-adds; None for an operation without any."""
 
@@ -48,23 +51,24 @@ class Ledger:
     entries: tuple[Entry, ...]
     external_elements: float
     """Needed elements of the inputs and all elements of the outputs."""
-    assumes_open_masks: bool = False
-    """Whether a mask that is data hides what is counted all the same: then no count proves a time impossible."""
+    may_hide_work: bool = False
+    """Whether zeros or a mask may spare what is counted all the same: then no count proves a time impossible."""
 
 
 def ledger(graph: OpGraph, needs: DemandMap | None = None) -> Ledger:
     """Write the ledger of a graph at its concrete sizes."""
     needs = needs or demands(graph)
     sizes = _physical_elements(graph)
+    spared = necessity(graph)
     multiplier = Multiplier(graph, needs)
     entries = [
-        _entry(graph, operation, _moved_bytes(graph, operation, sizes), multiplier)
+        _entry(graph, operation, _moved_bytes(graph, operation, sizes), multiplier, spared.reordered)
         for operation in graph.operations
         if any(needs.boxes.get(out) for out in operation.outputs)
     ]
     elements = sum(_numbers(graph.value(one), needs.elements(one)) for one in dict.fromkeys(graph.inputs.values()))
     elements += sum(_numbers(graph.value(out), prod(graph.value(out).shape)) for out in graph.outputs.values())
-    return Ledger(tuple(entries), float(elements), assumes_open_masks=bool(needs.assumed_open))
+    return Ledger(tuple(entries), float(elements), may_hide_work=bool(needs.assumed_open or spared.hidden))
 
 
 def _numbers(value: TensorValue, elements: int) -> int:
@@ -72,12 +76,15 @@ def _numbers(value: TensorValue, elements: int) -> int:
     return elements * 2 if value.dtype.bits < 8 else elements
 
 
-def _entry(graph: OpGraph, operation: Operation, moved_bytes: float, multiplier: Multiplier) -> Entry:
+def _entry(
+    graph: OpGraph, operation: Operation, moved_bytes: float, multiplier: Multiplier, reordered: Container[int]
+) -> Entry:
     counted = multiplier.of(operation)
     if counted is None:
         return Entry(operation, moved_bytes)
     macs, dtype = counted
-    return Entry(operation, moved_bytes, macs=macs, least_macs=macs / filtering_gain(graph, operation), dtype=dtype)
+    least = 0.0 if operation.outputs[0] in reordered else macs / filtering_gain(graph, operation)
+    return Entry(operation, moved_bytes, macs=macs, least_macs=least, dtype=dtype)
 
 
 def filtering_gain(graph: OpGraph, operation: Operation) -> float:

@@ -60,7 +60,7 @@ class Visibility:
         mask = self._masked_share(operation)
         if mask is not None:
             self._visible[out] = min(mask[1], self._visible.get(mask[0], 1.0))
-        elif name == "_softmax" and sources[0].id in self._visible:
+        elif name in {"_softmax", "_safe_softmax"} and sources[0].id in self._visible:
             self._dense[out] = self._visible[sources[0].id]
         elif name == "_softmax_backward_data" and sources[1].id in self._dense:
             self._dense[out] = self._dense[sources[1].id]

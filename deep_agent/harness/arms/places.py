@@ -69,6 +69,9 @@ class Place(Protocol):
     def settle(self) -> None:
         """Wait until everything the judge started here is done."""
 
+    def trim(self) -> None:
+        """Give back memory that the judge's own process keeps but does not use: arms cannot have it."""
+
     def n_sets(self, set_bytes: int) -> int:
         """Say how many sets of inputs and outputs a workload rotates, of this many bytes each."""
 
@@ -96,6 +99,9 @@ class Host:
 
     def settle(self) -> None:
         """Nothing runs behind the judge's back here."""
+
+    def trim(self) -> None:
+        """What is freed is in nobody's way here."""
 
     def n_sets(self, set_bytes: int) -> int:
         """Two, which swap blocks before each call."""
@@ -141,6 +147,10 @@ class CudaDevice:
     def settle(self) -> None:
         """Wait for the judge's own context."""
         torch.cuda.synchronize(self.index)
+
+    def trim(self) -> None:
+        """Empty the library's cache of device memory: intermediates of references lie there for good."""
+        torch.cuda.empty_cache()
 
     def n_sets(self, set_bytes: int) -> int:
         """As many as rotate through more than the L2, within a small share of the memory."""

@@ -136,7 +136,7 @@ def test_no_time_is_proved_impossible_where_data_may_hide_work(mask, is_proved):
     graph = concrete_graph(reference, {"x": "n n", "b": "n n:bool"}, {"y": "n n"}, {"n": 8})
     device, entries = H200.model(), ledger(graph)
     strict = bound(tally(graph).work, device, workload="w", tier=1)
-    assert entries.assumes_open_masks is not is_proved
+    assert entries.may_hide_work is not is_proved
     assert (figures(strict, device, entries).gate_us is not None) is is_proved
 
 

@@ -183,3 +183,26 @@ def test_a_larger_axis_never_lowers_the_bound(case, sizes, grown):
         graph = concrete_graph(*case, dict(zip("nkm", chosen, strict=True)))
         times.append(bound(count(graph), make_device(), workload="w", tier=1).time_us)
     assert times[1] >= times[0]
+
+
+FP8 = {"x": "n k:float8_e4m3fn", "w": "m k:float8_e4m3fn"}
+PRICED_SIZES = {"n": 256, "k": 256, "m": 256, "g": 2}
+PRICED = {
+    # By name: expression, further inputs, the type whose rate prices the product.
+    "scales of blocks, repeated": ("(x.float() * s.repeat_interleave(128, 1)) @ w.float().T", {"s": "n g"}, "float8_e4m3fn"),
+    "scales of blocks, expanded": (
+        "(x.float() * s[..., None].expand(-1, -1, 128).reshape(256, 256)) @ w.float().T", {"s": "n g"}, "float8_e4m3fn",
+    ),
+    "scales of blocks, by view": (
+        "(x.float().view(256, 2, 128) * s[..., None]).view(256, 256) @ w.float().T", {"s": "n g"}, "float8_e4m3fn",
+    ),
+    "a scale for every element": ("(x.float() * s) @ w.float().T", {"s": "n k"}, "float32"),
+    "truths": ("(s > 0).float() @ w.float().T", {"s": "n k"}, "float8_e4m3fn"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "more", "dtype"), PRICED.values(), ids=PRICED)
+def test_a_product_is_priced_by_the_numbers_its_operands_are_made_of(expression, more, dtype):
+    reference = f"def run(x, w, s): return {expression} + 0 * x[:1, :1].float()"
+    macs = count(concrete_graph(reference, FP8 | more, {"y": "n m"}, PRICED_SIZES)).macs
+    assert macs == {DType(dtype): 256.0**3}
