@@ -28,7 +28,7 @@ def bench(index, gib, *, arms=0, arm_bytes=0):
     made.hidden = ()
     made.lock = threading.Lock()
     made.stages = {"one": SimpleNamespace(shared_bytes=gib * GIB, close=lambda: None)}
-    made._workplace = SimpleNamespace(place=SimpleNamespace(index=index, arm_bytes=arm_bytes))
+    made._workplace = SimpleNamespace(place=SimpleNamespace(index=index, arm_bytes=arm_bytes, trim=lambda: None))
     desk = SimpleNamespace(output_bytes=0)
     made._arms = [SimpleNamespace(desks={"one": desk}, close=lambda: None) for _ in range(arms)]
     made._twins = {}
