@@ -147,6 +147,10 @@ class Analyst(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """End whatever is being traced; whoever waits for it gets HarnessFailed."""
+        ...
+
 
 class DeviceCatalog(Protocol):
     """Device models by name."""

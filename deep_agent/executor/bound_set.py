@@ -81,6 +81,7 @@ class BoundSet:
                     yield one.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            self._analyst.cancel()
 
     def _of_member(self, member: SetMember, n_members: int) -> MemberRows:
         rows, n_kept = self._unread(member) if member.problem is None else self._of_problem(member.problem)

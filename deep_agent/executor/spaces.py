@@ -65,6 +65,10 @@ class RememberingAnalyst(Analyst):
         # A set has more problems than are kept, and asks for each once.
         return self._analyst.survey(problem, device)
 
+    @override
+    def cancel(self) -> None:
+        self._analyst.cancel()
+
 
 class LoweredSpaces:
     """Finds what can be tried for a problem; a function of problem and device, as `SpaceOf` asks."""

@@ -100,6 +100,11 @@ class BaselineArm:
         """Whether results are returned."""
         return not self.source.solution.spec.destination_passing_style
 
+    @property
+    def has_died(self) -> bool:
+        """Whether its process ended in a call, instead of saying what was wrong."""
+        return self.failure.startswith("the process died")
+
     def close(self) -> None:
         """End the arm and give its outputs back; idempotent."""
         self.arm.close()

@@ -84,6 +84,11 @@ class Bench:
             self._arms.append(start_baseline(self._workplace, source, problem.definition, self.stages))
         if not any(entry.desks for entry in self._arms):
             reasons = "; ".join(f"{entry.source.name}: {entry.failure}" for entry in self._arms)
+            if all(entry.has_died for entry in self._arms):
+                raise InvalidInput(
+                    f"definition {problem.name!r}: the reference ends the process that calls it: {reasons}",
+                    remedy="A reference may neither write to its inputs nor end its process.",
+                )
             raise HarnessFailed(f"no baseline of {problem.name!r} runs: {reasons}")
 
     def _sources(self) -> tuple[BaselineSource, ...]:

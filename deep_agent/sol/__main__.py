@@ -1,7 +1,9 @@
 """Loads torch. Owns the analyst's program: one request on stdin, one reply on stdout; runs the user's reference."""
 
+import ctypes
 import os
 import resource
+import signal
 import sys
 import warnings
 from typing import BinaryIO
@@ -23,6 +25,8 @@ from deep_agent.sol.ledger import ledger
 from deep_agent.sol.roofline import bound
 from deep_agent.sol.tracing import ReferenceTracer, Traced
 from deep_agent.sol.wire import Analysed, AnalysisRequest, Refused, Reply
+
+_PR_SET_PDEATHSIG = 1
 
 
 def analyse(problem: Problem, device: DeviceModel | None, *, want_graph: bool, keep_going: bool = False) -> Analysis:
@@ -106,8 +110,15 @@ def _private_stdout() -> BinaryIO:
     return kept
 
 
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when the one that asked is gone, where the kernel can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def main() -> None:
     """Answer the request on stdin."""
+    _end_with_parent()
     reply_to = _private_stdout()
     raw = sys.stdin.buffer.read()
     # A reference is written for its numbers; its warnings are its author's affair.

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +36,8 @@ class SubprocessAnalyst(Analyst):
         """
         self._time_limit_s = time_limit_s
         self._memory_limit_bytes = memory_limit_bytes
+        self._state = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     @override
     def graph(self, problem: Problem) -> OpGraph:
@@ -63,6 +66,12 @@ class SubprocessAnalyst(Analyst):
     def survey(self, problem: Problem, device: DeviceModel) -> Analysis:
         return self._ask(problem, device=device, want_graph=False, keep_going=True)
 
+    @override
+    def cancel(self) -> None:
+        with self._state:
+            for process in self._running:
+                _kill(process)
+
     def _ask(
         self, problem: Problem, *, device: DeviceModel | None, want_graph: bool, keep_going: bool = False
     ) -> Analysis:
@@ -77,7 +86,10 @@ class SubprocessAnalyst(Analyst):
         try:
             answer = Reply.model_validate_json(said).answer
         except ValidationError as error:
-            raise HarnessFailed(f"the analyst of {problem.name!r} gave no valid reply: {error}") from error
+            raise InvalidInput(
+                f"definition {problem.name!r}: the reference ended the process that traced it, which gave no reply.",
+                remedy="A reference may not end its process.",
+            ) from error
         if isinstance(answer, Refused):
             raise InvalidInput(answer.message, remedy=answer.remedy)
         return answer.analysis
@@ -93,6 +105,8 @@ class SubprocessAnalyst(Analyst):
                 env=_environment(folder),
                 start_new_session=True,
             )
+            with self._state:
+                self._running.add(process)
             try:
                 said, errors = process.communicate(request, timeout=self._time_limit_s)
             except subprocess.TimeoutExpired as error:
@@ -101,6 +115,8 @@ class SubprocessAnalyst(Analyst):
                     remedy="Look for a loop that does not end, or make the workload smaller.",
                 ) from error
             finally:
+                with self._state:
+                    self._running.discard(process)
                 _end(process)
         if process.returncode:
             raise _failure(name, process.returncode, errors.decode(errors="replace"))
@@ -121,13 +137,17 @@ def _environment(folder: str) -> dict[str, str]:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Kill the whole group, so that nothing the reference started stays behind."""
-    # The group may be gone already, or on macOS hold only a zombie.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill(process)
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    # The group may be gone already, or on macOS hold only a zombie.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _failure(name: str, code: int, errors: str) -> HarnessFailed | MissingTool:

@@ -5,7 +5,10 @@ the reference looks at values. Tier 3 knows only what the definition declares, a
 """
 
 import logging
-from collections.abc import Sequence
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +48,8 @@ MAX_REAL_BYTES = 256 * 2**20
 """Declared bytes up to which a reference is run on real tensors."""
 MAX_CHECKED_BYTES = 64 * 2**20
 """Declared bytes up to which a reference is run to look for NaN."""
+NAN_CHECK_S = 20.0
+"""How long a reference may run for that."""
 LONG_RUN = 4000
 """Operations above which only two seeds are run: each costs seconds."""
 SEEDS = (0, 1, 2)
@@ -152,7 +157,8 @@ class ReferenceTracer:
         """Run the smallest workload for real and refuse a reference that returns NaN.
 
         A NaN counts only when inputs drawn between 0.1 and 0.9 give it too: a negative variance is the
-        draw's fault. Workloads above MAX_CHECKED_BYTES are left to the judge, which runs them all.
+        draw's fault. Workloads above MAX_CHECKED_BYTES, and those that take longer than NAN_CHECK_S, are left to the
+        judge, which runs them all: a processor may have no fast way of computing what a card has.
 
         Raises:
             InvalidInput: the reference returns NaN on both draws.
@@ -162,7 +168,7 @@ class ReferenceTracer:
         if case.declared_bytes > MAX_CHECKED_BYTES:
             return
         draws: tuple[Draw, ...] = ("normal", "positive")
-        if all(self._has_nan(case, draw) for draw in draws):
+        if _says_yes(lambda: all(self._has_nan(case, draw) for draw in draws), within_s=NAN_CHECK_S):
             raise InvalidInput(
                 f"definition {case.definition.name!r}, workload {case.uuid!r}: the reference returns NaN.",
                 remedy="Correct the reference, or generate inputs it is defined on with custom_inputs_entrypoint.",
@@ -293,3 +299,25 @@ def trace_reference(problem: Problem, workload: Workload) -> OpGraph:
             remedy="Search from the reference as it stands, or rewrite it without looking at values.",
         )
     return graph
+
+
+def _says_yes(question: Callable[[], bool], *, within_s: float) -> bool:
+    """Ask in a child process, which can be ended whatever it computes; no answer in time is a no."""
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            # A team of threads does not outlive a fork.
+            torch.set_num_threads(1)
+            code = int(question())
+        finally:
+            os._exit(code)
+    until_s = time.monotonic() + within_s
+    while time.monotonic() < until_s:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 1
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False

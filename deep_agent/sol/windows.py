@@ -44,12 +44,26 @@ class Window:
         """Give the places that some steps touch; a window that leaves gaps touches fewer."""
         if steps.count == 0:
             return Span(0, 0)
+        if steps.start is not None and self._leaves_no_gap(steps):
+            first, last = (
+                step * self.stride - self.padding
+                for step in (steps.start, steps.start + (steps.count - 1) * steps.step)
+            )
+            below, above = max(0, first), min(self.size, last + (self.taps - 1) * self.dilation + 1)
+            return Span(below, above - below) if above > below else Span(0, 0)
         if steps.start is None or self.steps * self.taps > MAX_POSITIONS:
             return Span(None, min(1, self.size))
         places = np.unique(self.places(steps))
         if len(places) and len(places) == places[-1] - places[0] + 1:
             return Span(int(places[0]), len(places))
         return Span(None, len(places))
+
+    def _leaves_no_gap(self, steps: Span) -> bool:
+        """Whether windows overlap or follow each other, so that what they touch is one piece."""
+        apart = self.stride * steps.step
+        if self.dilation == 1:
+            return steps.count == 1 or apart <= self.taps
+        return apart == 1 and steps.count >= self.dilation
 
     def used_taps(self) -> int:
         """Count the taps that ever meet the axis."""

@@ -100,9 +100,16 @@ class _SetRun:
             str(Path(self._asked.problem).resolve()), device=self._asked.device, done=done
         )
         # Closed even by Ctrl-C, so that members which have not begun are let go.
-        with closing(found):
-            for member in found:
-                self._take(member)
+        try:
+            with closing(found):
+                for member in found:
+                    self._take(member)
+        except KeyboardInterrupt:
+            if self._file is not None:
+                terminal.err().print(
+                    f"stopped; rows so far are in {self._asked.out}. The same command goes on from there."
+                )
+            raise
         self._close()
         errors = [*(row.error for row in self._rows), *(row.get("error") for row in self._kept)]
         return terminal.FAILED if errors and all(errors) else terminal.OK

@@ -74,6 +74,12 @@ def test_a_reference_that_exits_is_answered(judge, tmp_path):
         judge.evaluate(request)
 
 
+def test_a_reference_that_writes_to_its_input_is_refused_in_words(judge, tmp_path):
+    folder = problem(tmp_path, "def run(x):\n    return x.mul_(2)\n")
+    with pytest.raises(InvalidInput, match="the reference ends the process"):
+        judge.evaluate(EvaluationRequest(problem_dir=folder, solution=python_solution(), device="cpu"))
+
+
 def test_a_verification_believes_the_library_where_double_precision_chooses_otherwise(judge, tmp_path):
     reference = "import torch\n\n\ndef run(x):\n    return (x.bfloat16() + 100.0).argmax(-1)\n"
     outputs = {"y": {"shape": ["rows"], "dtype": "int64"}}

@@ -1,9 +1,11 @@
 """The analyst's program: round trips, its limits, and that nothing of it stays behind."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -110,3 +112,49 @@ def test_a_survey_comes_back_with_bounds_their_parts_and_the_reasons_of_the_rest
     assert found.bounds[0].bounds.strict_us == found.bounds[0].time_us
     assert "eight" in found.failures["rows-8"]
     assert found.graph is None
+
+
+ENDLESS = "def run(x):\n    while True:\n        pass"
+
+
+def analysts_of(process):
+    return [one for one in process.children(recursive=True) if "deep_agent.sol" in one.cmdline()]
+
+
+def once(found, within_s=30.0):
+    until_s = time.monotonic() + within_s
+    while not (seen := found()):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    return seen
+
+
+def test_what_is_traced_ends_when_it_is_cancelled():
+    analyst = SubprocessAnalyst()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(analyst.survey, make_problem(ENDLESS), DEVICE)
+        (child,) = once(lambda: analysts_of(psutil.Process()))
+        analyst.cancel()
+        with pytest.raises(HarnessFailed, match="signal 9"):
+            asked.result(timeout=20)
+    assert not child.is_running()
+
+
+def test_what_is_traced_ends_with_who_asked_however_that_ends(tmp_path):
+    (tmp_path / "ask.py").write_text(
+        "import sys\nfrom test_sol_program import DEVICE, ENDLESS, make_problem\n"
+        "from deep_agent.sol.client import SubprocessAnalyst\n"
+        "SubprocessAnalyst().survey(make_problem(ENDLESS), DEVICE)\n"
+    )
+    asking = subprocess.Popen([sys.executable, tmp_path / "ask.py"], env={"PYTHONPATH": ":".join(map(str, sys.path))})
+    (child,) = once(lambda: analysts_of(psutil.Process(asking.pid)))
+    # Before it has asked the kernel for it, nothing can be promised.
+    once(lambda: child.cpu_times().user > 2.0)
+    asking.send_signal(signal.SIGKILL)
+    asking.wait()
+    once(lambda: not child.is_running(), within_s=5.0)
+
+
+def test_a_reference_that_ends_its_process_quietly_is_refused_in_words():
+    with pytest.raises(InvalidInput, match="ended the process that traced it"):
+        SubprocessAnalyst().graph(make_problem("import os\ndef run(x): os._exit(0)"))

@@ -18,7 +18,11 @@ class Surveyor:
     def __init__(self, *, broken=(), lost=(), crashes=(), lacking=False):
         self.broken, self.lost, self.crashes, self.lacking = broken, lost, crashes, lacking
         self.asked = []
+        self.n_cancelled = 0
         self._state = threading.Lock()
+
+    def cancel(self):
+        self.n_cancelled += 1
 
     def survey(self, problem, device):
         uuids = [one.uuid for one in problem.workloads]
@@ -138,6 +142,7 @@ def test_closing_lets_what_has_not_begun_go(tmp_path):
     found = BoundSet(analyst, make_device()).rows(tmp_path, n_workers=1)
     next(found)
     found.close()
+    assert analyst.n_cancelled == 1
     closed.set()
     # The second may have begun when the set was closed; the other four had not.
     assert len(analyst.asked) <= 2

@@ -3,6 +3,7 @@
 from math import prod
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,3 +110,11 @@ def test_a_window_meets_the_places_a_convolution_of_ones_counts(size, taps, stri
     window = Window(steps, taps, size, stride, padding, dilation)
     assert window.pairs() == len(met)
     assert window.touched(Span(0, steps)).count == len(set(met))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_long_windows_touch_what_short_ones_do(stride):
+    for steps in (1000, 2**22):
+        size = (steps - 1) * stride + 3
+        assert Window(steps, 3, size, stride).touched(Span(0, steps)) == Span(0, size)
+        assert Window(steps, 3, size - 2, stride, 1).touched(Span(0, steps)) == Span(0, size - 2)

@@ -1,12 +1,14 @@
 """Tracing: graphs hold at bindings they were not traced at, and failures name what failed."""
 
+import time
+
 import pytest
 from sol_builders import concrete_graph, make_problem
 
 from deep_agent.errors import InvalidInput
 from deep_agent.problem.axes import evaluate_expression
 from deep_agent.problem.opgraph import ListArg, LiteralArg, OpGraph, ScalarInputArg, SizeArg
-from deep_agent.sol.tracing import ReferenceTracer, trace_reference
+from deep_agent.sol.tracing import ReferenceTracer, _says_yes, trace_reference
 
 REFERENCES = {
     "rmsnorm": (
@@ -202,3 +204,14 @@ def test_nan_is_refused_only_when_no_draw_of_inputs_avoids_it():
         tracer.refuse_nan(good.workloads)
     with ReferenceTracer(bad) as tracer, pytest.raises(InvalidInput, match="workload 'w0': the reference returns NaN"):
         tracer.refuse_nan(bad.workloads)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [(lambda: True, True), (lambda: False, False), (lambda: 1 / 0, False), (lambda: time.sleep(60), False)],
+    ids=["yes", "no", "raises", "takes too long"],
+)
+def test_a_question_that_may_take_long_is_asked_apart(question, answer):
+    started_s = time.monotonic()
+    assert _says_yes(question, within_s=2.0) is answer
+    assert time.monotonic() - started_s < 20.0
