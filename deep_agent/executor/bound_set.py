@@ -73,15 +73,17 @@ class BoundSet:
         """
         members = tuple(_named_apart(set_members(root, self._device.kind)))
         pool = ThreadPoolExecutor(max_workers=max(1, min(n_workers or usable_cores(), MOST_WORKERS, len(members))))
+        pending: set[Future[MemberRows]] = set()
         try:
-            pending: set[Future[MemberRows]] = {pool.submit(self._of_member, one, len(members)) for one in members}
+            pending = {pool.submit(self._of_member, one, len(members)) for one in members}
             while pending:
                 ended, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for one in ended:
                     yield one.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            self._analyst.cancel()
+            if pending:
+                self._analyst.cancel()
 
     def _of_member(self, member: SetMember, n_members: int) -> MemberRows:
         rows, n_kept = self._unread(member) if member.problem is None else self._of_problem(member.problem)

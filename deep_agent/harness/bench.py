@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -62,7 +63,7 @@ class Bench:
         self._workplace = workplace
         self._choice = choice
         self._arms: list[BaselineArm] = []
-        self._hard: dict[str, tuple[Distribution, ...]] = {}
+        self._hard: dict[tuple[str, int], tuple[Distribution, ...]] = {}
         self._twins: dict[str, BaselineArm] = {}
         progress("checking the reference")
         self.reference = Reference(problem.definition, workplace.place.torch_device)
@@ -122,16 +123,16 @@ class Bench:
             raise HarnessFailed(f"a baseline of {self.problem.name!r} broke: {failure.reason}") from failure
         self.best = {uuid: min(running, key=lambda entry: entry.quick_us[uuid]) for uuid in self.stages}
 
-    def hard_values(self, uuid: str) -> tuple[Distribution, ...]:
+    def hard_values(self, uuid: str, *, at_most: int) -> tuple[Distribution, ...]:
         """Give the distributions of hard values that the reference bears at a workload's own sizes, the hardest first.
 
         Inputs of the definition's own generator have none, nor have references that take seconds.
         """
-        if uuid not in self._hard:
-            self._hard[uuid] = self._borne(self.stages[uuid])
-        return self._hard[uuid]
+        if (uuid, at_most) not in self._hard:
+            self._hard[uuid, at_most] = self._borne(self.stages[uuid], at_most)
+        return self._hard[uuid, at_most]
 
-    def _borne(self, stage: Stage) -> tuple[Distribution, ...]:
+    def _borne(self, stage: Stage, at_most: int) -> tuple[Distribution, ...]:
         if any(isinstance(one, CustomInput) for one in stage.workload.inputs.values()):
             return ()
         started_s = time.perf_counter()
@@ -139,12 +140,13 @@ class Bench:
         self._workplace.place.settle()
         if time.perf_counter() - started_s > _SLOW_REFERENCE_S:
             return ()
-        return tuple(one for one in DISTRIBUTIONS if one != "natural" and self._bears(stage, one))
+        borne = (one for one in DISTRIBUTIONS if one != "natural" and self._bears(stage, one))
+        return tuple(islice(borne, at_most))
 
     def _bears(self, stage: Stage, distribution: Distribution) -> bool:
         try:
             with stage.under(distribution, 0):
-                return stage.is_sound(0)
+                return stage.sound_answer(0) is not None
         except torch.OutOfMemoryError:
             return False
 

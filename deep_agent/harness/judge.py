@@ -92,7 +92,7 @@ class DeviceJudge:
     def evaluate(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
         """Build, examine and time a solution; see the `Judge` port."""
         problem = _read(request.problem_dir, request.device)
-        _require_same(problem, request.solution)
+        _require_fitting(problem, request.solution)
         arrived_s = time.perf_counter()
         progress("building")
         candidate = self._prepare(request.solution, request.device)
@@ -125,7 +125,7 @@ class DeviceJudge:
         is_cpu = device_kind(device) == "cpu"
         profiling_of = CpuProfiling if is_cpu else functools.partial(CudaProfiling, find_ncu())
         problem = _read(request.problem_dir, device)
-        _require_same(problem, request.solution)
+        _require_fitting(problem, request.solution)
         progress("building")
         prepared = self._prepare(request.solution, device)
         if isinstance(prepared, NotBuilt):
@@ -231,7 +231,7 @@ def _read(problem_dir: str, device: str) -> Problem:
     return read_problem(Path(problem_dir), device_kind(device))
 
 
-def _require_same(problem: Problem, solution: Solution) -> None:
+def _require_fitting(problem: Problem, solution: Solution) -> None:
     if solution.definition != problem.name:
         raise InvalidInput(
             f"solution {solution.name!r} is for definition {solution.definition!r}, the problem is {problem.name!r}.",

@@ -10,6 +10,7 @@ from typing import Final
 
 from deep_agent.harness.answers.compare import Comparison
 from deep_agent.harness.answers.examination import examine_hidden
+from deep_agent.harness.answers.inputs import DISTRIBUTIONS
 from deep_agent.harness.answers.stage import CALL_TIMEOUT_S, FIRST_CALL_TIMEOUT_S, Desk, Stage, refusal
 from deep_agent.harness.arms.arm import Arm, ArmFailed, blaming
 from deep_agent.harness.arms.loading import load
@@ -208,8 +209,9 @@ class Verdict:
     def _hard_failure(self, stage: Stage, desk: Desk, chosen: int, candidate: Prepared) -> Comparison | None:
         if self._bench.is_baseline(candidate.solution):
             return None
-        hard = self._bench.hard_values(stage.workload.uuid)
-        for distribution in hard if self._in_double else hard[:1]:
+        for distribution in self._bench.hard_values(
+            stage.workload.uuid, at_most=len(DISTRIBUTIONS) if self._in_double else 1
+        ):
             with stage.under(distribution, chosen):
                 stage.call(desk, None, index=chosen)
                 found = self._checked(stage, desk, chosen)

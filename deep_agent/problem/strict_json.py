@@ -81,3 +81,14 @@ def dump_line(record: JsonValue, *, where: str) -> str:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+def is_torn(line: bytes) -> bool:
+    """Whether a file's last line is the first part of an object, as a writer that was killed leaves it."""
+    if not line or not b'{"'.startswith(line[:2]):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False

@@ -83,13 +83,15 @@ class SubprocessAnalyst(Analyst):
             memory_limit_bytes=self._memory_limit_bytes,
         )
         said = self._run(problem.name, request.model_dump_json().encode())
-        try:
-            answer = Reply.model_validate_json(said).answer
-        except ValidationError as error:
+        if not said:
             raise InvalidInput(
                 f"definition {problem.name!r}: the reference ended the process that traced it, which gave no reply.",
                 remedy="A reference may not end its process.",
-            ) from error
+            )
+        try:
+            answer = Reply.model_validate_json(said).answer
+        except ValidationError as error:
+            raise HarnessFailed(f"the analyst of {problem.name!r} gave no valid reply: {error}") from error
         if isinstance(answer, Refused):
             raise InvalidInput(answer.message, remedy=answer.remedy)
         return answer.analysis

@@ -49,7 +49,7 @@ def tally(graph: OpGraph) -> Tally:
     notes += [f"no rule for the multiply-adds of {name}: not counted" for name in unpriced if name not in needs.unruled]
     notes += [f"{name}: rows touched are unknown, only what any index must touch is counted" for name in needs.unseen]
     notes += [f"{name}: its mask is data; what it may hide is counted" for name in needs.assumed_open]
-    notes += necessity(graph).notes
+    notes += necessity(graph, needs.constants).notes
     return Tally(work, tuple(notes))
 
 

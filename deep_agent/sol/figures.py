@@ -43,8 +43,8 @@ def gate_us(work: Work, device: DeviceModel, entries: Ledger | None) -> float:
     """Give the time below which a result is physically impossible.
 
     Multiply-adds run at the fastest rate of any type, because a narrower type is a question of precision and not
-    of physics; stride-1 convolutions by minimal filtering; those whose order is free not at all; and as many output bytes as the last-level cache
-    holds are not charged, since they may still lie there when the kernel ends.
+    of physics; stride-1 convolutions by minimal filtering; those whose order is free not at all; and as many output
+    bytes as the last-level cache holds are not charged, since they may still lie there when the kernel ends.
     """
     fastest = max(device.mac_per_s.values(), default=inf)
     macs = sum(macs for dtype, macs in work.macs.items() if dtype in device.mac_per_s)

@@ -59,7 +59,7 @@ def ledger(graph: OpGraph, needs: DemandMap | None = None) -> Ledger:
     """Write the ledger of a graph at its concrete sizes."""
     needs = needs or demands(graph)
     sizes = _physical_elements(graph)
-    spared = necessity(graph)
+    spared = necessity(graph, needs.constants)
     multiplier = Multiplier(graph, needs)
     entries = [
         _entry(graph, operation, _moved_bytes(graph, operation, sizes), multiplier, spared.reordered)

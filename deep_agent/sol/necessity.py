@@ -82,16 +82,16 @@ class Necessity:
         )
 
 
-def necessity(graph: OpGraph) -> Necessity:
-    """Walk a graph forward and find what an honest kernel may leave out."""
-    return _Walk(graph).found
+def necessity(graph: OpGraph, constants: Constants) -> Necessity:
+    """Walk a graph forward and find what an honest kernel may leave out; `constants` are those of the graph."""
+    return _Walk(graph, constants).found
 
 
 class _Walk:
-    def __init__(self, graph: OpGraph) -> None:
+    def __init__(self, graph: OpGraph, constants: Constants) -> None:
         self.found = Necessity()
         self._graph = graph
-        self._constants = Constants(graph)
+        self._constants = constants
         self._makers = {operation.outputs[0]: operation.name for operation in graph.operations if operation.outputs}
         self._names = {value: name for name, value in graph.inputs.items()}
         self._traits: dict[int, _Traits] = {}

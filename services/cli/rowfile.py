@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from deep_agent.errors import Conflict, InvalidInput, ResourceExhausted
+from deep_agent.problem.strict_json import is_torn
 
 
 class RowFile:
@@ -33,9 +34,10 @@ class RowFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._open = self._path.open("a", encoding="utf-8")
             fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            whole, self.kept = _rows(self._path.read_bytes(), self._path)
+            content = self._path.read_bytes()
+            whole, self.kept = _rows(content, self._path)
             self._open.truncate(whole)
-            if self.kept and not self._path.read_bytes().endswith(b"\n"):
+            if not content[:whole].endswith(b"\n") and whole:
                 self._open.write("\n")
         except BlockingIOError as error:
             self._close()
@@ -45,6 +47,7 @@ class RowFile:
         except IsADirectoryError as error:
             raise InvalidInput(f"--out {self._path}: is a folder.", remedy="Name a file.") from error
         except OSError as error:
+            self._close()
             raise self._refused(error) from error
         except InvalidInput:
             self._close()
@@ -79,9 +82,8 @@ class RowFile:
 
 def _rows(content: bytes, path: Path) -> tuple[int, tuple[dict[str, object], ...]]:
     """Parse rows; gives the length up to which they reach, since a killed run may leave half a row at the end."""
-    whole = content.rfind(b"\n") + 1
-    if _is_row(content[whole:]) or not content[whole:].startswith(b'{"'):
-        whole = len(content)
+    last = content[content.rfind(b"\n") + 1 :]
+    whole = len(content) - len(last) * is_torn(last)
     rows = []
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         if not line.strip():
@@ -94,10 +96,3 @@ def _rows(content: bytes, path: Path) -> tuple[int, tuple[dict[str, object], ...
             raise InvalidInput(f"{path} line {number}: is no row of a set.", remedy="Name another --out.")
         rows.append(row)
     return whole, tuple(rows)
-
-
-def _is_row(text: bytes) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False

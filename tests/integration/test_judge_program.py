@@ -74,6 +74,13 @@ def test_a_reference_that_exits_is_answered(judge, tmp_path):
         judge.evaluate(request)
 
 
+def test_a_solution_for_another_device_alone_is_refused(judge, tmp_path):
+    solution = python_solution()
+    solution = solution.model_copy(update={"spec": solution.spec.model_copy(update={"target_hardware": ("B200",)})})
+    with pytest.raises(InvalidInput, match="targets B200 only"):
+        judge.evaluate(EvaluationRequest(problem_dir=problem(tmp_path), solution=solution, device="cpu"))
+
+
 def test_a_reference_that_writes_to_its_input_is_refused_in_words(judge, tmp_path):
     folder = problem(tmp_path, "def run(x):\n    return x.mul_(2)\n")
     with pytest.raises(InvalidInput, match="the reference ends the process"):

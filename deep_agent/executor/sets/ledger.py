@@ -18,7 +18,7 @@ from typing import IO, Self
 
 from deep_agent.errors import Conflict, ResourceExhausted
 from deep_agent.problem.definition import Definition
-from deep_agent.problem.strict_json import dump_line, parse_lines, read_text
+from deep_agent.problem.strict_json import dump_line, is_torn, parse_lines, read_text
 from deep_agent.problem.trace import EvaluationStatus, Trace
 from deep_agent.problem.validation import validated
 from deep_agent.problem.workload import Workload
@@ -152,20 +152,12 @@ def _cut_unfinished(file: IO[bytes]) -> None:
     file.seek(0)
     content = file.read()
     last = content[content.rfind(b"\n") + 1 :]
-    if last and not _is_json(last) and last.startswith(b'{"'):
+    if is_torn(last):
         file.truncate(len(content) - len(last))
     file.seek(0, os.SEEK_END)
-    if last and (_is_json(last) or not last.startswith(b'{"')):
+    if last and not is_torn(last):
         file.write(b"\n")
         file.flush()
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _unwritable(path: Path, error: OSError) -> ResourceExhausted:

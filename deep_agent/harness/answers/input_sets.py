@@ -39,6 +39,11 @@ class InputSet:
         """Memory it holds, the copy included."""
         return self.region.n_bytes * (1 if self.master is None else 2)
 
+    @property
+    def numbers(self) -> dict[str, Argument]:
+        """Inputs that are no tensors: an arm is told them once, so tensors of other numbers never take the place of these."""
+        return _numbers(self.arguments)
+
     def restore(self) -> None:
         """Undo whatever an arm has done to the inputs."""
         if self.master is not None:
@@ -56,7 +61,7 @@ class InputSet:
         A set that has no other swaps with itself, where blocks may overlap; it has few calls. What means something
         together only is swapped together.
         """
-        for name in self.whole if other is not self else ():
+        for name in self.whole if other is not self and other.numbers == self.numbers else ():
             given, taken = self.trusted(name).clone(), other.trusted(name).clone()
             self.write(name, taken)
             other.write(name, given)
@@ -78,7 +83,7 @@ class InputSet:
         """
         if self.draw is not None:
             made = self.draw()
-            for name in self.whole:
+            for name in self.whole if _numbers(made) == self.numbers else ():
                 value = made[name]
                 assert isinstance(value, torch.Tensor)
                 self.write(name, value.reshape(-1))
@@ -143,6 +148,10 @@ class InputSet:
         self.region.close()
 
 
+def _numbers(arguments: Mapping[str, Argument]) -> dict[str, Argument]:
+    return {name: value for name, value in arguments.items() if not isinstance(value, torch.Tensor)}
+
+
 def make_input_set(reference: Reference, case: Case, chance: Random, place: Place) -> InputSet:
     """Draw inputs under a secret seed and put them into sealed memory; whatever it raises, none of that stays."""
 
@@ -174,7 +183,6 @@ def _filled(
         arguments[name] = tensor
     custom = {name for name, entry in case.workload.inputs.items() if isinstance(entry, CustomInput)}
     movable = tuple(name for name, tensor in region.tensors.items() if tensor.numel() > 1 and name not in custom)
-    # A number goes to the arm once, so tensors that belong to it stay as well.
-    whole = tuple(name for name in region.tensors if name in custom and custom <= set(region.tensors))
+    whole = tuple(name for name in region.tensors if name in custom)
     master = None if place.index is None else region.content.clone()
     return InputSet(region, arguments, movable, whole, draw if whole else None, master)

@@ -309,15 +309,17 @@ class Stage:
         """Run the reference on an input set."""
         return self.reference(list(self._sets[index].arguments.values()))
 
-    def is_sound(self, index: int) -> bool:
-        """Whether the reference's own answers on an input set are finite, and the same in both precisions within the tolerance."""
+    def sound_answer(self, index: int) -> tuple[torch.Tensor, ...] | None:
+        """Run the reference in float64 on an input set; None where the library itself fails at its own precision.
+
+        That is: it raises, or its answers are not finite, or beyond the tolerance of those in double precision.
+        """
         try:
             native, precise = self.expected(index), self.expected_in_double(index)
         except InvalidInput:
-            return False
-        return all(bool(torch.isfinite(one.double()).all()) for one in (*native, *precise)) and self._agree(
-            native, precise
-        )
+            return None
+        is_finite = all(bool(torch.isfinite(one.double()).all()) for one in (*native, *precise))
+        return precise if is_finite and self._agree(native, precise) else None
 
     def _agree(self, native: Sequence[torch.Tensor], precise: Sequence[torch.Tensor]) -> bool:
         names = self.reference.definition.outputs

@@ -176,12 +176,13 @@ class CallTimer:
         Copying out what was returned is no part of a call. But who works on there pays for it: what it takes beyond twice
         of what the library's results take, or the judge's own copy of them, is added to each of the arm's times.
         """
+        del overhead
+        after_us = desks["candidate"].arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).idle_us
+        refused = self._audit_threads(samples) or self._audit_pauses(samples, after_us)
         for name, desk in desks.items():
             if desk.collects and desk.arm.confinement:
                 self._charge(samples, name, self._copying_us(samples, stage, desks))
-        del overhead
-        after_us = desks["candidate"].arm.ask(Verb.NOTHING, {}, timeout_s=CALL_TIMEOUT_S).idle_us
-        return samples, self._audit_threads(samples) or self._audit_pauses(samples, after_us)
+        return samples, refused
 
     def sustain(
         self, samples: Samples, stage: Stage, desks: Mapping[str, Desk], overhead: Overhead, seconds: float

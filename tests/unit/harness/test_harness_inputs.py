@@ -236,6 +236,26 @@ def test_what_a_generator_made_changes_as_a_whole_and_keeps_its_meaning():
     stage.close()
 
 
+@pytest.mark.parametrize(("number", "moves"), [("3", True), ("float(torch.randn(()))", False)], ids=["same", "other"])
+def test_inputs_of_a_generator_change_with_the_number_that_belongs_to_them_only(number, moves):
+    reference = reference_of(
+        {"x": {"shape": ["n", "m"], "dtype": "float32"}, "k": {"shape": None, "dtype": "float32"}},
+        body="    return x * k",
+        extra=f"def make(axes, device):\n    return {{'x': torch.randn(axes['n'], axes['m']), 'k': {number}}}\n",
+        custom_inputs_entrypoint="make",
+    )
+    inputs = {name: {"type": "custom"} for name in ("x", "k")}
+    workload = Workload.model_validate({"uuid": "w", "axes": {"n": 20}, "inputs": inputs})
+    stage = set_stage(reference, Case(workload), Random(1), Host(), n_sets=2)
+    first, second = stage._sets
+    values = first.region.tensors["x"]
+    for change in (lambda: first.exchange(second, Random(1)), lambda: first.renew(Random(1))):
+        before = values.clone()
+        change()
+        assert torch.equal(values, before) is not moves
+    stage.close()
+
+
 def test_hard_values_are_gone_when_they_were_looked_at():
     inputs, stage = reachable_stage()
     before = inputs.region.tensors["x"].clone()

@@ -130,13 +130,14 @@ def test_bytes_are_decimal_as_bandwidths_are():
     assert [n_bytes(count) for count in (12, 2048, 67_108_864, 4.8e9)] == ["12 B", "2.048 kB", "67.11 MB", "4.8 GB"]
 
 
-def test_a_row_file_keeps_whole_rows_and_drops_a_torn_one(tmp_path):
+@pytest.mark.parametrize("half", ['{"problem": "c", "wor', "{", '{"'])
+def test_a_row_file_keeps_whole_rows_and_drops_a_torn_one(tmp_path, half):
     path = tmp_path / "new" / "rows.jsonl"
     with RowFile(path) as file:
         assert file.kept == ()
         file.add([{"problem": "a"}, {"problem": "b"}])
     with path.open("a") as torn:
-        torn.write('{"problem": "c", "wor')
+        torn.write(half)
     with RowFile(path) as file:
         assert file.kept == ({"problem": "a"}, {"problem": "b"})
         file.add([{"problem": "d"}])

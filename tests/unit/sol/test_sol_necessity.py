@@ -4,6 +4,7 @@ import pytest
 from sol_builders import concrete_graph
 
 from deep_agent.problem.cards import H200
+from deep_agent.sol.constants import Constants
 from deep_agent.sol.counting import tally
 from deep_agent.sol.figures import figures
 from deep_agent.sol.ledger import ledger
@@ -57,7 +58,7 @@ HIDDEN = {
 
 def looked_at(expression):
     graph = concrete_graph(f"def run(a, b, v): return {expression}", MATRICES, {"y": "n n"}, N)
-    return graph, necessity(graph)
+    return graph, necessity(graph, Constants(graph))
 
 
 def gate_of(graph):
