@@ -163,14 +163,18 @@ class Zygote:
                 **({"HOME": caches, "TRITON_CACHE_DIR": f"{caches}/triton"} if on_device else {}),
             },
         }
-        with theirs:
-            answer = self._ask(order, [theirs.fileno(), log_fd])
-        pid, group = answer["pid"], answer["group"]
-        # A signal to 0 would end the judge and all beside it.
-        if not isinstance(pid, int) or not isinstance(group, int) or min(pid, group) <= 0:
-            channel.close()
-            os.close(log_fd)
-            raise HarnessFailed("the judge's zygote could not fork an arm.", remedy="Check memory and process limits.")
+        with contextlib.ExitStack() as unused:
+            unused.callback(channel.close)
+            unused.callback(os.close, log_fd)
+            with theirs:
+                answer = self._ask(order, [theirs.fileno(), log_fd])
+            pid, group = answer["pid"], answer["group"]
+            # A signal to 0 would end the judge and all beside it.
+            if not isinstance(pid, int) or not isinstance(group, int) or min(pid, group) <= 0:
+                raise HarnessFailed(
+                    "the judge's zygote could not fork an arm.", remedy="Check memory and process limits."
+                )
+            unused.pop_all()
         held, failed = answer["held"], answer["failed"]
         assert isinstance(held, list)
         assert isinstance(failed, list)
@@ -183,16 +187,18 @@ class Zygote:
             with self._asking:
                 if self.is_broken:
                     raise BrokenPipeError("it failed before")
-                self._control.settimeout(START_TIMEOUT_S)
-                if not self._ready:
-                    self._control.recv(4096)
-                    self._ready = True
-                socket.send_fds(self._control, [json.dumps(order).encode()], fds)
-                packet = self._control.recv(64 * 1024)
+                try:
+                    self._control.settimeout(START_TIMEOUT_S)
+                    if not self._ready:
+                        self._control.recv(4096)
+                        self._ready = True
+                    socket.send_fds(self._control, [json.dumps(order).encode()], fds)
+                    packet = self._control.recv(64 * 1024)
+                finally:
+                    # Before whoever waits may ask.
+                    self.is_broken = not packet
         except OSError as error:
             raise HarnessFailed(f"the judge's zygote is gone: {error}.", remedy="Run the evaluation again.") from error
-        finally:
-            self.is_broken = not packet
         if not packet:
             raise HarnessFailed("the judge's zygote ended early.", remedy="Run `deep-agent doctor`.")
         return {"group": 0, **json.loads(packet)}
